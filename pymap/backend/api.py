@@ -1,0 +1,397 @@
+"""The whole contract of a mail store, on one page.
+
+Write a `Backend`, an `Account` and a `Mailbox`, and every IMAP command works over them:
+
+    Backend.users            who may log in
+    Backend.account(user)    an Account: its mailboxes by name
+    Account.open(name)       a Mailbox: its messages by UID
+
+What is not yours: sequence numbers, sessions, flags' spelling on the wire, ``.SILENT``, the
+timing of EXPUNGE, evaluation of SEARCH, body sections, SASL and password hashes. The engine does
+these from the seven required methods of `Mailbox`.
+
+The rules:
+
+1.  **modseq is the only clock.** A mailbox has one counter that starts at 1 or above and never
+    goes back. Each call that changes something takes one new value, gives it to every message
+    that it changed, and is visible to `changes` when it returns.   RFC 7162 3.1
+2.  **UIDs ascend** and are never given twice in one `uid_validity`, which itself never goes back
+    for a name, also when the mailbox is deleted and created again.   RFC 9051 2.3.1.1
+3.  **Sets in, sets out.** A call takes any number of UIDs and is atomic: all of it or nothing.
+    UIDs that do not exist are passed over. What a mutating call has returned is durable as far
+    as the store promises durability at all.
+4.  **Octets in = octets out.** `content` returns what `append` was given.
+5.  **Wake up, then pull.** `wait` carries no data; one too many is harmless.
+6.  **Errors** are those of `backend.errors` and no others.
+7.  Methods are coroutines and may suspend. Unless the backend says `eager`, each command runs in
+    a Task of its own, so `asyncio.timeout` and everything else that needs one works.
+
+`backend/conformance.py` is the test suite for all of this, `docs/backends.md` the guide with a
+complete example.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from pymap.backend.errors import MessageExpunged
+from pymap.mime import Digest, digest
+from pymap.wire.types import DELETED, SEEN, Flag, FlagOp, InternalDate, UidSet
+
+if TYPE_CHECKING:
+    from pymap.backend.index import MessageIndex
+
+__all__ = [
+    "Account",
+    "Backend",
+    "Changes",
+    "Copied",
+    "Digest",
+    "Mailbox",
+    "MailboxInfo",
+    "MailboxStatus",
+    "NewMessage",
+    "Row",
+    "Snapshot",
+    "Stored",
+    "User",
+    "UserStore",
+    "digest",
+]
+
+DELIMITER = "/"
+"""What separates levels of hierarchy in every mailbox name of this contract."""
+
+
+class NewMessage(NamedTuple):
+    """A message to append. `digest` is `digest(content)`, made by the caller off the event loop
+    when the message is large. `email_id` is given when this is a copy of a known message."""
+
+    content: bytes
+    flags: frozenset[Flag]
+    internal_date: InternalDate
+    digest: Digest
+    email_id: str | None = None
+
+
+class Row(NamedTuple):
+    r"""What a mailbox knows of one message without opening it.
+
+    `size` is in octets as `content` has them, `save_date` in seconds since 1970 UTC or None if
+    it is not kept (RFC 8514), `email_id` as RFC 8474 5.1 wants it, at most 255 of A-Z a-z 0-9 _ -.
+    `flags` never holds \Recent.
+    """
+
+    uid: int
+    modseq: int
+    flags: frozenset[Flag]
+    size: int
+    internal_date: InternalDate
+    save_date: int | None
+    email_id: str
+
+
+class Snapshot(NamedTuple):
+    """A mailbox at one moment. `uids` ascend."""
+
+    uid_next: int
+    modseq: int
+    uids: Sequence[int]
+
+
+class Changes(NamedTuple):
+    """The jump of a mailbox from one modseq to another.
+
+    `changed` are the messages that are new or have a modseq above the one asked for, `vanished`
+    the UIDs expunged since. `complete` is False when the store no longer knows all of
+    `vanished`; the engine then finds out by comparing.   RFC 7162 3.2.6
+    """
+
+    modseq: int
+    changed: UidSet
+    vanished: UidSet
+    complete: bool = True
+
+
+class Stored(NamedTuple):
+    """What a `store` did: `changed` took the new modseq, `failed` did not pass UNCHANGEDSINCE.
+
+    `before` is the mailbox's modseq just before: if it is above what a session knew, someone else
+    came in between. When nothing changed, `modseq` equals `before`.   RFC 7162 3.1.3
+    """
+
+    before: int
+    modseq: int
+    changed: UidSet
+    failed: UidSet = UidSet()
+
+
+class Copied(NamedTuple):
+    """COPYUID: `source[i]` became `target[i]`.   RFC 4315 3"""
+
+    uid_validity: int
+    source: UidSet
+    target: UidSet
+
+
+class MailboxStatus(NamedTuple):
+    """STATUS of a mailbox; `size` in octets.   RFC 9051 6.3.11, RFC 8438"""
+
+    messages: int
+    recent: int
+    unseen: int
+    deleted: int
+    deleted_size: int
+    size: int
+    uid_next: int
+    modseq: int
+
+
+class Mailbox(ABC):
+    """The messages of one mailbox.
+
+    `id` names it for ever, through renames, among all mailboxes of the backend: at most 255 of
+    A-Z a-z 0-9 _ - (RFC 8474 4). The engine keeps one set of columns per `id` and process,
+    shared by all sessions. A store that keeps such columns itself hands them over as `index`
+    and keeps them current; then `snapshot`, `changes`, `metadata` and `wait` are never asked.
+    """
+
+    id: str
+    uid_validity: int
+    index: MessageIndex | None = None
+
+    @abstractmethod
+    async def snapshot(self) -> Snapshot:
+        """All UIDs, as of one modseq. Raises MailboxGone."""
+
+    @abstractmethod
+    async def changes(self, since: int) -> Changes:
+        """What happened after modseq `since`, strictly. Cost should be in the number of changes,
+        not of messages. Raises MailboxGone."""
+
+    @abstractmethod
+    async def metadata(self, uids: UidSet) -> Sequence[Row]:
+        """The rows of those that exist, ascending by UID."""
+
+    @abstractmethod
+    async def content(self, uid: int) -> bytes:
+        """The octets of a message as the client sees them. Raises MessageExpunged."""
+
+    @abstractmethod
+    async def append(self, messages: Sequence[NewMessage]) -> UidSet:
+        """Add all of them or none, in order, with ascending UIDs; returns these.
+
+        Raises OverQuota, TooBig, ReadOnly, LimitReached.   RFC 3502
+        """
+
+    @abstractmethod
+    async def store(
+        self, uids: UidSet, op: FlagOp, flags: frozenset[Flag], unchanged_since: int | None = None
+    ) -> Stored:
+        """Change flags. Messages whose flags stay as they are keep their modseq.
+
+        A message whose modseq is above `unchanged_since` is left alone and is in `failed`.
+        Raises LimitReached for one keyword too many.   RFC 9051 6.4.6, RFC 7162 3.1.3
+        """
+
+    @abstractmethod
+    async def expunge(self, uids: UidSet) -> UidSet:
+        """Remove messages, whatever their flags; returns those that this call removed."""
+
+    # -- with defaults; override where the store can do better --
+
+    new_keywords: bool = True
+    r"""Whether clients may make new keywords: the ``\*`` of PERMANENTFLAGS."""
+
+    async def wait(self, since: int) -> None:
+        """Return once the modseq may be above `since`. One call per mailbox and process runs at a
+        time. The default looks every second; a store that can push should."""
+        while (await self.snapshot()).modseq <= since:
+            await asyncio.sleep(1)
+
+    async def status(self) -> MailboxStatus:
+        """Counted from `metadata`; a store that keeps counters has them at hand."""
+        snapshot = await self.snapshot()
+        rows = await self.metadata(UidSet.from_sorted(snapshot.uids))
+        gone = [row.size for row in rows if DELETED in row.flags]
+        return MailboxStatus(
+            messages=len(rows),
+            recent=0,
+            unseen=sum(SEEN not in row.flags for row in rows),
+            deleted=len(gone),
+            deleted_size=sum(gone),
+            size=sum(row.size for row in rows),
+            uid_next=snapshot.uid_next,
+            modseq=snapshot.modseq,
+        )
+
+    async def digests(self, uids: Sequence[int]) -> Sequence[Digest | None]:
+        """What is derived from each content, None for a message that is gone. Computing it costs
+        some 0.1 ms a message: keep it beside the message as `append` brings it."""
+        found: list[Digest | None] = []
+        for uid in uids:
+            try:
+                found.append(digest(await self.content(uid)))
+            except MessageExpunged:
+                found.append(None)
+        return found
+
+    async def headers(self, uids: Sequence[int]) -> Sequence[bytes | None]:
+        """The header block of each, with the blank line that ends it; None if it is gone."""
+        found: list[bytes | None] = []
+        for uid, made in zip(uids, await self.digests(uids), strict=True):
+            try:
+                content = None if made is None else await self.content(uid)
+            except MessageExpunged:
+                content = None
+            found.append(content[: made.header_size] if made and content is not None else None)
+        return found
+
+    async def copy(self, uids: UidSet, target: Mailbox) -> Copied:
+        """Append copies to `target`, a mailbox of the same backend, in UID order; all or none.
+
+        Flags, internal date and `email_id` go with them.   RFC 9051 6.4.7, RFC 8474 5.1
+        """
+        rows = await self.metadata(uids)
+        messages = []
+        for row in rows:
+            content = await self.content(row.uid)
+            messages.append(
+                NewMessage(content, row.flags, row.internal_date, digest(content), row.email_id)
+            )
+        made = await target.append(messages) if messages else UidSet()
+        return Copied(target.uid_validity, UidSet.from_sorted([row.uid for row in rows]), made)
+
+    async def move(self, uids: UidSet, target: Mailbox) -> Copied:
+        """Copy, then expunge: a crash in between shows a message twice, never not at all. A store
+        that can do both at once overrides this.   RFC 6851 3.3"""
+        copied = await self.copy(uids, target)
+        await self.expunge(copied.source)
+        return copied
+
+    async def claim_recent(self) -> UidSet:
+        r"""The messages that no session has been told of as \Recent yet; the caller now has been.
+
+        The default has none, as IMAP4rev2 does.   RFC 3501 2.3.2
+        """
+        return UidSet()
+
+
+class MailboxInfo(NamedTuple):
+    r"""A mailbox as LIST shows it. `special_use` holds attributes such as ``\Sent`` (RFC 6154 2).
+    `id` is None for a name that is only a level of hierarchy above others."""
+
+    name: str
+    id: str | None
+    special_use: tuple[str, ...] = ()
+
+
+class Account(ABC):
+    """One user's mailboxes by name: levels separated by ``/``, INBOX spelled so.
+
+    The engine has checked every name that it hands over: not empty, no level empty, no control
+    characters, not over `Limits.mailbox_name`. Renaming INBOX never comes here: the engine
+    moves its messages (RFC 9051 6.3.6).
+    """
+
+    @abstractmethod
+    async def mailboxes(self) -> Sequence[MailboxInfo]:
+        """All of them, in any order; INBOX is always there."""
+
+    @abstractmethod
+    async def open(self, name: str) -> Mailbox:
+        """Raises MailboxNotFound."""
+
+    @abstractmethod
+    async def create(self, name: str, special_use: tuple[str, ...] = ()) -> Mailbox:
+        """Superior levels that do not exist need not become mailboxes. Raises MailboxExists,
+        LimitReached, CannotDo."""
+
+    @abstractmethod
+    async def delete(self, name: str) -> None:
+        """Remove the mailbox and its messages; inferior names stay. Raises MailboxNotFound."""
+
+    @abstractmethod
+    async def rename(self, name: str, new_name: str) -> None:
+        """Rename it and, with it, all inferior names, at once. Ids, UIDs and `uid_validity` stay.
+
+        `name` may be a level that only has inferiors. Raises MailboxNotFound, and MailboxExists
+        if any of the new names is taken.
+        """
+
+    @abstractmethod
+    async def subscriptions(self) -> frozenset[str]:
+        """Subscribed names, whether or not they exist.   RFC 9051 6.3.7"""
+
+    @abstractmethod
+    async def subscribe(self, name: str) -> None:
+        """Subscribing twice is no error."""
+
+    @abstractmethod
+    async def unsubscribe(self, name: str) -> None:
+        """A name that is not subscribed is no error."""
+
+
+class User(NamedTuple):
+    """Who may log in. `password` is plain, or hashed in a form that `auth.passwords` knows."""
+
+    name: str
+    password: str
+
+
+class UserStore(ABC):
+    @abstractmethod
+    async def get(self, name: str) -> User | None:
+        """The user of that name, None if there is none."""
+
+    @abstractmethod
+    async def put(self, user: User) -> None:
+        """Add or replace. Raises NoPermission if the store cannot be written."""
+
+    @abstractmethod
+    async def delete(self, name: str) -> None:
+        """A name that does not exist is no error."""
+
+
+class Backend(ABC):
+    """A store: users and their accounts."""
+
+    eager: bool = False
+    """True promises that no method needs `asyncio.current_task()` before it first suspends.
+    Commands that do not suspend then run without a Task, which is two to three times cheaper."""
+
+    users: UserStore
+
+    loopback_only: bool = False
+    """Whether this store, as it is set up, should not be shown to the network unless told to:
+    its passwords are known."""
+    login_hint: str = ""
+    """One sentence for the log on how to log in, where that is no secret."""
+
+    @abstractmethod
+    def account(self, user: str) -> AbstractAsyncContextManager[Account]:
+        """The account of a user who has logged in; it is left at the end of the session. The
+        account, with INBOX, is made if it does not exist yet."""
+
+    # -- with defaults --
+
+    @classmethod
+    def add_arguments(cls, parser: ArgumentParser) -> None:
+        """Add this backend's command line options to its subcommand."""
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> Self:
+        """The backend that the command line asks for. Raises ValueError or OSError with a text
+        for the operator."""
+        return cls()
+
+    async def start(self) -> None:
+        """Called once in the event loop before the first session."""
+
+    async def stop(self) -> None:
+        """Called once after the last session."""

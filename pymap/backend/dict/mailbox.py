@@ -1,0 +1,158 @@
+"""The mailboxes of the dict backend: columns in memory, and a dict of messages by UID."""
+
+from __future__ import annotations
+
+import time
+from bisect import bisect_left
+from collections.abc import Sequence
+from secrets import token_hex
+from typing import NamedTuple
+
+from pymap.backend.api import (
+    Changes,
+    Copied,
+    Digest,
+    Mailbox,
+    MailboxStatus,
+    NewMessage,
+    Row,
+    Snapshot,
+    Stored,
+)
+from pymap.backend.errors import CannotDo, MailboxGone, MessageExpunged
+from pymap.backend.index import MessageIndex, NewRow
+from pymap.wire.types import Flag, FlagOp, UidSet
+
+__all__ = ["DictMailbox"]
+
+
+class StoredMessage(NamedTuple):
+    """Octets that all copies of a message share, with what is derived from them."""
+
+    content: bytes
+    digest: Digest
+
+
+class DictMailbox(Mailbox):
+    """A mailbox whose truth is its `index`: the engine reads the columns as they stand.
+
+    No method suspends, so every call is atomic as it is.
+    """
+
+    index: MessageIndex
+
+    def __init__(self, uid_validity: int, uid_next: int = 1, max_keywords: int = 500) -> None:
+        self.id = "F" + token_hex(8)
+        self.uid_validity = uid_validity
+        self.index = MessageIndex(uid_next, max_keywords=max_keywords)
+        self.messages: dict[int, StoredMessage] = {}
+        self._recent_from = uid_next  # UIDs from here on are recent to the next who asks
+
+    def _alive(self) -> MessageIndex:
+        if self.index.gone:
+            raise MailboxGone
+        return self.index
+
+    async def snapshot(self) -> Snapshot:
+        index = self._alive()
+        return Snapshot(index.uid_next, index.modseq, index.uids[:])
+
+    async def changes(self, since: int) -> Changes:
+        return self._alive().changes(since)
+
+    async def metadata(self, uids: UidSet) -> Sequence[Row]:
+        return self._alive().rows(uids)
+
+    async def status(self) -> MailboxStatus:
+        index = self._alive()
+        return index.status(len(index.uids) - bisect_left(index.uids, self._recent_from))
+
+    async def content(self, uid: int) -> bytes:
+        try:
+            return self.messages[uid].content
+        except KeyError:
+            raise MessageExpunged from None
+
+    async def digests(self, uids: Sequence[int]) -> Sequence[Digest | None]:
+        found = map(self.messages.get, uids)
+        return [None if message is None else message.digest for message in found]
+
+    async def headers(self, uids: Sequence[int]) -> Sequence[bytes | None]:
+        found = map(self.messages.get, uids)
+        return [
+            None if message is None else message.content[: message.digest.header_size]
+            for message in found
+        ]
+
+    async def append(self, messages: Sequence[NewMessage]) -> UidSet:
+        return self.add(messages)
+
+    def add(self, messages: Sequence[NewMessage], recent: bool = True) -> UidSet:
+        """`append`, for those who fill a mailbox from within the process."""
+        made = self._add(
+            [StoredMessage(bytes(message.content), message.digest) for message in messages],
+            [
+                NewRow(
+                    message.flags,
+                    len(message.content),
+                    message.internal_date,
+                    int(time.time()),
+                    message.email_id or "M" + token_hex(8),
+                )
+                for message in messages
+            ],
+        )
+        if not recent:
+            self._recent_from = self.index.uid_next
+        return made
+
+    def _add(self, messages: Sequence[StoredMessage], rows: Sequence[NewRow]) -> UidSet:
+        index = self._alive()
+        # The messages first: whoever is told of the rows may ask for them at once.
+        first = index.uid_next
+        self.messages.update(enumerate(messages, first))
+        try:
+            return index.append(rows)
+        except Exception:
+            for uid in range(first, first + len(messages)):
+                del self.messages[uid]
+            raise
+
+    async def store(
+        self, uids: UidSet, op: FlagOp, flags: frozenset[Flag], unchanged_since: int | None = None
+    ) -> Stored:
+        return self._alive().store(uids, op, flags, unchanged_since)
+
+    async def expunge(self, uids: UidSet) -> UidSet:
+        return self._remove(uids)
+
+    def _remove(self, uids: UidSet) -> UidSet:
+        gone = self._alive().expunge(uids)
+        for uid in gone:
+            del self.messages[uid]
+        return gone
+
+    async def copy(self, uids: UidSet, target: Mailbox) -> Copied:
+        return self._copy(uids, target)
+
+    async def move(self, uids: UidSet, target: Mailbox) -> Copied:
+        copied = self._copy(uids, target)
+        self._remove(copied.source)
+        return copied
+
+    def _copy(self, uids: UidSet, target: Mailbox) -> Copied:
+        if not isinstance(target, DictMailbox):
+            raise CannotDo("Mailboxes of different stores")
+        now = int(time.time())
+        rows = self._alive().rows(uids)
+        made = target._add(
+            [self.messages[row.uid] for row in rows],
+            [NewRow(row.flags, row.size, row.internal_date, now, row.email_id) for row in rows],
+        )
+        return Copied(target.uid_validity, UidSet.from_sorted([row.uid for row in rows]), made)
+
+    async def claim_recent(self) -> UidSet:
+        first, self._recent_from = self._recent_from, self.index.uid_next
+        if first == self._recent_from:
+            return UidSet()
+        return UidSet(((first, self._recent_from - 1),)).present_in(self.index.uids)

@@ -1,0 +1,49 @@
+"""APPEND, also of many messages."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+
+from pymap.backend.api import NewMessage, digest
+from pymap.imap.mailboxes import open_target
+from pymap.imap.session import Done, Session
+from pymap.imap.store import check_flags
+from pymap.wire.commands import Append, Message
+from pymap.wire.errors import Refused
+from pymap.wire.types import InternalDate
+
+__all__ = ["append"]
+
+THREAD = 128 * 1024  # octets of a message from which it is parsed off the event loop
+_HEADER_END = re.compile(rb"\r?\n\r?\n|\A\r?\n")
+_NOT_ASCII = re.compile(rb"[\x80-\xff]")
+
+
+async def append(session: Session, command: Append) -> Done:
+    """RFC 9051 6.3.12, RFC 3502; APPENDUID RFC 4315 3"""
+    for message in command.messages:
+        check_flags(message.flags)
+        if not session.connection.utf8:
+            _refuse_utf8_header(message.content)
+    target = await open_target(session, command.mailbox)
+    now = InternalDate(int(time.time()))
+    messages = [await _new_message(message, now) for message in command.messages]
+    uids = await target.append(messages)
+    return Done("APPEND completed", f"APPENDUID {target.uid_validity} {uids}")
+
+
+async def _new_message(message: Message, now: InternalDate) -> NewMessage:
+    content = message.content
+    made = digest(content) if len(content) < THREAD else await asyncio.to_thread(digest, content)
+    return NewMessage(content, message.flags, message.internal_date or now, made)
+
+
+def _refuse_utf8_header(content: bytes) -> None:
+    """8-bit octets in the header come from clients that have said so.   RFC 6855 4"""
+    if content.isascii():
+        return
+    end = _HEADER_END.search(content)
+    if _NOT_ASCII.search(content, 0, end.start() if end else len(content)):
+        raise Refused("CANNOT", "8-bit header: ENABLE UTF8=ACCEPT or IMAP4rev2 first")

@@ -1,0 +1,49 @@
+"""COPY and MOVE, with their UID forms."""
+
+from __future__ import annotations
+
+from pymap.backend.api import Copied
+from pymap.backend.errors import MessageExpunged, ReadOnly
+from pymap.imap.mailboxes import open_target
+from pymap.imap.session import Done, Session
+from pymap.wire import responses as r
+from pymap.wire.commands import Copy, Move
+
+__all__ = ["copy", "move"]
+
+
+def _copyuid(copied: Copied) -> str | None:
+    """COPYUID, if anything was copied.   RFC 4315 3"""
+    if not copied.source:
+        return None
+    return f"COPYUID {copied.uid_validity} {copied.source} {copied.target}"
+
+
+async def copy(session: Session, command: Copy) -> Done:
+    """RFC 9051 6.4.7. If some of the messages are gone, nothing is copied: RFC 2180 4.4.1."""
+    view = session.selected()
+    await view.opened.sync()
+    uids = view.uid_set(view.resolve(command.numbers, command.by_uid))
+    target = await open_target(session, command.mailbox)
+    present = uids.present_in(view.index.uids)
+    if present != uids and not command.by_uid:
+        raise MessageExpunged
+    copied = await view.mailbox.copy(present, target)
+    return Done("COPY completed", _copyuid(copied))
+
+
+async def move(session: Session, command: Move) -> Done:
+    """RFC 6851 3.3, 4.3: COPYUID comes in an untagged OK, before the EXPUNGE responses."""
+    view = session.selected()
+    if view.readonly:
+        raise ReadOnly
+    await view.opened.sync()
+    uids = view.uid_set(view.resolve(command.numbers, command.by_uid))
+    target = await open_target(session, command.mailbox)
+    copied = await view.mailbox.move(uids, target)
+    if code := _copyuid(copied):
+        session.send(r.Untagged(r.Condition.OK, "Moved", code))
+    await session.tell(may_expunge=True)
+    # After the VANISHED of a MOVE, HIGHESTMODSEQ: RFC 7162 3.2.10 and RFC 6851 4.4.
+    modseq = f"HIGHESTMODSEQ {view.index.modseq}" if session.condstore and copied.source else None
+    return Done("MOVE completed", modseq)

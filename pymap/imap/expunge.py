@@ -1,0 +1,59 @@
+"""EXPUNGE, UID EXPUNGE, CLOSE, UNSELECT."""
+
+from __future__ import annotations
+
+from itertools import compress
+
+from pymap.backend.errors import ReadOnly
+from pymap.imap.session import Done, Session
+from pymap.imap.view import MailboxView
+from pymap.wire.commands import Close, Expunge, Unselect
+from pymap.wire.types import DELETED, UidSet
+
+__all__ = ["close", "expunge", "unselect"]
+
+
+async def expunge(session: Session, command: Expunge) -> Done:
+    """RFC 9051 6.4.3; by UID RFC 4315 2.1; the tagged HIGHESTMODSEQ RFC 7162 3.2.7"""
+    view = session.selected()
+    if view.readonly:
+        raise ReadOnly
+    await view.opened.sync()
+    doomed = _deleted(view)
+    if command.uids is not None:
+        doomed &= view.uid_set(view.resolve(command.uids, by_uid=True))
+    if doomed:
+        await view.mailbox.expunge(doomed)
+    await session.tell(may_expunge=True)
+    code = f"HIGHESTMODSEQ {view.index.modseq}" if session.condstore and doomed else None
+    return Done("EXPUNGE completed", code)
+
+
+def _deleted(view: MailboxView) -> UidSet:
+    r"""The messages with \Deleted, those included that this client has not been told of."""
+    index = view.index
+    having = index.flags.having(DELETED)
+    marked = compress(index.uids, map(having.__getitem__, index.flagsets))
+    return UidSet.from_sorted(list(marked))
+
+
+async def close(session: Session, command: Close) -> Done:
+    """Expunges without telling, unless the mailbox was opened read-only.   RFC 9051 6.4.1"""
+    view = session.selected()
+    code = None
+    if not view.readonly:
+        await view.opened.sync()
+        doomed = _deleted(view)
+        if doomed:
+            await view.mailbox.expunge(doomed)
+            await view.opened.sync()
+        if session.qresync:
+            code = f"HIGHESTMODSEQ {view.index.modseq}"  # RFC 7162 3.2.8
+    session.deselect()
+    return Done("CLOSE completed", code)
+
+
+async def unselect(session: Session, command: Unselect) -> Done:
+    """RFC 3691"""
+    session.deselect()
+    return Done("UNSELECT completed")

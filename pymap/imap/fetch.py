@@ -1,0 +1,305 @@
+"""FETCH and UID FETCH.
+
+Items that the index knows are rendered from columns, whole batches at a time. ENVELOPE,
+BODYSTRUCTURE and header fields come from what the store keeps beside its messages. Only the
+other sections open a message, and a long one leaves in pieces, at the client's pace.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from pymap import mime
+from pymap.backend.api import Digest
+from pymap.backend.errors import MessageExpunged
+from pymap.imap.columns import COLUMNS, Column, lines
+from pymap.imap.session import Done, Peer, Session
+from pymap.imap.view import Batch, MailboxView, Slices, spans
+from pymap.wire import responses as r
+from pymap.wire.commands import Fetch, FetchAttribute, FetchItem
+from pymap.wire.errors import Refused
+from pymap.wire.types import SEEN, FlagOp, Section, SectionText, UidSet
+
+__all__ = ["fetch"]
+
+PLAIN_BATCH = 1000  # messages, when only columns are asked for
+DIGEST_BATCH = 128  # messages, when the store has to look for each
+CHUNK = 64 * 1024  # octets until the answer is sent on its way
+
+_A = FetchAttribute
+_HEADER = (SectionText.HEADER, SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT)
+# The older names of sections.   RFC 3501 6.4.5
+_RFC822 = {
+    _A.RFC822: Section(),
+    _A.RFC822_HEADER: Section((), SectionText.HEADER),
+    _A.RFC822_TEXT: Section((), SectionText.TEXT),
+}
+
+
+class _Plan(NamedTuple):
+    """The items of one FETCH, by what they need."""
+
+    columns: list[Column]
+    digests: list[FetchItem]
+    """Need what is derived from the message: ENVELOPE, BODYSTRUCTURE."""
+    headers: list[FetchItem]
+    contents: list[FetchItem]
+    sets_seen: bool
+
+
+def _plan(session: Session, command: Fetch, view: MailboxView) -> _Plan:
+    columns: list[FetchAttribute] = []
+    # UID FETCH answers with the UID, asked for or not.   RFC 9051 6.4.9
+    if command.by_uid:
+        columns.append(_A.UID)
+    digests, headers, contents = [], [], []
+    for item in command.items:
+        attribute, text = item.attribute, item.section.text
+        if attribute in COLUMNS:
+            if attribute not in columns:
+                columns.append(attribute)
+        elif attribute in (_A.ENVELOPE, _A.BODYSTRUCTURE):
+            digests.append(item)
+        elif attribute is _A.RFC822_HEADER or (
+            attribute is _A.SECTION and not item.section.path and text in _HEADER
+        ):
+            headers.append(item)
+        else:
+            contents.append(item)
+    if command.changed_since is not None and _A.MODSEQ not in columns:
+        # CHANGEDSINCE asks for MODSEQ too.   RFC 7162 3.1.4.1
+        columns.append(_A.MODSEQ)
+    sets_seen = not view.readonly and not all(item.peek for item in command.items)
+    return _Plan([COLUMNS[a] for a in columns], digests, headers, contents, sets_seen)
+
+
+async def fetch(session: Session, command: Fetch) -> Done:
+    """RFC 9051 6.4.5; CHANGEDSINCE and VANISHED RFC 7162 3.1.4, 3.2.6; BINARY RFC 3516"""
+    view = session.selected()
+    await view.opened.sync()
+    slices = view.resolve(command.numbers, command.by_uid)
+    if any(item.attribute is _A.MODSEQ for item in command.items):
+        session.enable("CONDSTORE")  # RFC 7162 3.1
+    if command.changed_since is not None:
+        session.enable("CONDSTORE")
+        if command.vanished:
+            _send_vanished(session, view, command, command.changed_since)
+        slices = changed_after(view, slices, command.changed_since)
+    plan = _plan(session, command, view)
+    wanted = sum(stop - start for start, stop in slices)
+    sent = await _send_all(session, view, plan, slices)
+    if sent < wanted:
+        # Messages that this client still counts but that another session expunged.
+        # RFC 2180 4.1.2; the UID form passes over UIDs that do not exist, RFC 9051 6.4.9.
+        if not command.by_uid:
+            raise MessageExpunged
+    return Done("FETCH completed")
+
+
+def changed_after(view: MailboxView, slices: Slices, modseq: int) -> Slices:
+    """Those messages that changed after `modseq`, which costs the number of changes."""
+    changed = view.index.changed_since(modseq)
+    return (changed & view.uid_set(slices)).slices(view.uids, view.exists)
+
+
+def _send_vanished(session: Session, view: MailboxView, command: Fetch, since: int) -> None:
+    """What of the UIDs asked for was expunged since.   RFC 7162 3.2.6"""
+    if not session.qresync:
+        raise Refused("CLIENTBUG", "VANISHED needs ENABLE QRESYNC")
+    index = view.index
+    highest = max(index.uid_next - 1, 0)
+    asked = UidSet(command.numbers.resolve(highest))
+    if command.numbers.saved:
+        asked = view.saved
+    vanished = index.vanished_since(since)
+    if vanished is None:
+        # The log does not reach back: all that is not there may have been expunged since.
+        vanished = (UidSet(((1, highest),)) if highest else UidSet()) - UidSet.from_sorted(
+            index.uids
+        )
+    # What this client has not been told of yet will be told by the tagged response's news.
+    told = vanished & asked
+    if told:
+        session.send(r.Vanished(told, earlier=True))
+
+
+async def _send_all(session: Session, view: MailboxView, plan: _Plan, slices: Slices) -> int:
+    """Send the answers; returns for how many messages."""
+    simple = not plan.digests and not plan.headers and not plan.contents
+    writer = _Writer(session.peer)
+    sent = 0
+    for start, stop in spans(slices, PLAIN_BATCH if simple else DIGEST_BATCH):
+        columns = plan.columns
+        if plan.sets_seen and await _set_seen(view, view.batch(start, stop)):
+            columns = _with_flags(session, columns)
+        batch = view.batch(start, stop)
+        if simple:
+            answers = lines(view, batch, columns, b")\r\n")
+            sent += len(answers)
+            writer.write(b"".join(answers))
+        else:
+            sent += await _send_rich(writer, view, plan, columns, batch)
+        await writer.pace()
+    return sent
+
+
+def _with_flags(session: Session, columns: list[Column]) -> list[Column]:
+    """FLAGS too, and MODSEQ where it must go with them (RFC 7162 3.1.4)."""
+    wanted = [COLUMNS[_A.FLAGS]] + ([COLUMNS[_A.MODSEQ]] if session.condstore else [])
+    return columns + [column for column in wanted if column not in columns]
+
+
+class _Writer:
+    """Counts what was written, and lets it leave a chunk at a time."""
+
+    __slots__ = ("pending", "peer")
+
+    def __init__(self, peer: Peer) -> None:
+        self.peer = peer
+        self.pending = 0
+
+    def write(self, octets: bytes | memoryview) -> None:
+        self.peer.write(octets)
+        self.pending += len(octets)
+
+    async def pace(self) -> None:
+        if self.pending >= CHUNK:
+            self.pending = 0
+            await self.peer.breathe()
+
+
+async def _set_seen(view: MailboxView, batch: Batch) -> bool:
+    r"""Set \Seen where it is missing; whether the answers have to tell of it."""
+    having = view.index.flags.having(SEEN)
+    flagsets = view.index.flagsets
+    unseen = [
+        uid for uid, row in zip(batch.uids, batch.rows, strict=True) if not having[flagsets[row]]
+    ]
+    if not unseen:
+        return False
+    done = await view.mailbox.store(UidSet.from_sorted(unseen), FlagOp.ADD, frozenset((SEEN,)))
+    await view.opened.sync()
+    view.stored(done)
+    return True
+
+
+async def _send_rich(
+    writer: _Writer, view: MailboxView, plan: _Plan, columns: Sequence[Column], batch: Batch
+) -> int:
+    """Send answers with items that are not columns; returns how many."""
+    mailbox, uids = view.mailbox, batch.uids
+    digests: Sequence[Digest | None] = ()
+    headers: Sequence[bytes | None] = ()
+    # Rendered before anything is awaited: the rows of the batch hold until then.
+    prefix = lines(view, batch, columns, b" " if columns else b"")
+    if plan.digests or plan.contents:
+        digests = await mailbox.digests(uids)
+    if plan.headers:
+        headers = await mailbox.headers(uids)
+    sent = 0
+    refused: Refused | None = None
+    for at, uid in enumerate(uids):
+        digest = digests[at] if digests else None
+        header = headers[at] if headers else None
+        if (digests and digest is None) or (headers and header is None):
+            continue
+        pieces: list[bytes] = []
+        if digest is not None:
+            pieces += [_derived(item, digest) for item in plan.digests]
+        if header is not None:
+            pieces += [_header(item, header) for item in plan.headers]
+        if not plan.contents:
+            writer.write(prefix[at] + b" ".join(pieces) + b")\r\n")
+            sent += 1
+            continue
+        assert digest is not None
+        try:
+            content = await mailbox.content(uid)
+            literals = [_content(item, content, digest) for item in plan.contents]
+        except MessageExpunged:
+            continue
+        except Refused as error:
+            # Nothing of this message was sent yet. The others still are.   RFC 3516 4.3
+            refused = error
+            continue
+        await _send_contents(writer, prefix[at] + b"".join(p + b" " for p in pieces), literals)
+        sent += 1
+    if refused is not None:
+        raise refused
+    return sent
+
+
+async def _send_contents(
+    writer: _Writer, head: bytes, literals: Iterable[tuple[bytes, bytes | memoryview]]
+) -> None:
+    """Send one answer that ends in literals. What is long leaves in pieces: never more than a
+    chunk waits for a client that does not read."""
+    for name, octets in literals:
+        writer.write(head + name)
+        head = b" "
+        view = memoryview(octets)
+        for start in range(0, len(view), CHUNK):
+            writer.write(view[start : start + CHUNK])
+            await writer.pace()
+    writer.write(b")\r\n")
+
+
+def _derived(item: FetchItem, digest: Digest) -> bytes:
+    if item.attribute is _A.ENVELOPE:
+        return b"ENVELOPE " + digest.envelope
+    return b"BODYSTRUCTURE " + digest.bodystructure
+
+
+def _header(item: FetchItem, header: bytes) -> bytes:
+    section = item.section
+    if section.text in (SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT):
+        excluding = section.text is SectionText.HEADER_FIELDS_NOT
+        header = mime.header_fields(header, section.fields, excluding)
+    label, header = _label(item), bytes(_cut(item, header))
+    return b"%b {%d}\r\n%b" % (label, len(header), header)
+
+
+def _label(item: FetchItem) -> bytes:
+    """The item's name in the answer; a partial shows its offset only.   RFC 9051 7.5.2"""
+    if item.attribute in _RFC822:
+        return item.attribute.value.encode("ascii")
+    name = item.attribute.value[:-2].encode("ascii")
+    label = b"%b[%b]" % (name, r.section_label(item.section))
+    return label if item.partial is None else b"%b<%d>" % (label, item.partial[0])
+
+
+def _cut(item: FetchItem, octets: bytes | memoryview) -> bytes | memoryview:
+    """The part that ``<offset.length>`` asks for; past the end it is empty."""
+    if item.partial is None:
+        return octets
+    offset, length = item.partial
+    return memoryview(octets)[offset : offset + length]
+
+
+def _content(item: FetchItem, content: bytes, digest: Digest) -> tuple[bytes, bytes | memoryview]:
+    """One item as its head and the octets of its literal."""
+    octets: bytes | memoryview | None
+    match item.attribute:
+        case _A.BODY_STRUCTURE:
+            return b"BODY " + mime.body(content), b""
+        case _A.BINARY_SIZE:
+            return b"%b %d" % (_label(item), len(_binary(item, content, digest) or b"")), b""
+        case _A.BINARY:
+            octets = _binary(item, content, digest)
+        case _:
+            section = _RFC822.get(item.attribute, item.section)
+            octets = mime.section(content, digest.parts, section)
+    if octets is None:
+        return _label(item) + b" NIL", b""
+    octets = _cut(item, octets)
+    # Octets with NUL travel as literal8, where the client asked for BINARY.   RFC 3516 4.4
+    literal8 = item.attribute is _A.BINARY and b"\0" in bytes(octets)
+    return b"%b %b{%d}\r\n" % (_label(item), b"~" if literal8 else b"", len(octets)), octets
+
+
+def _binary(item: FetchItem, content: bytes, digest: Digest) -> bytes | memoryview | None:
+    try:
+        return mime.binary(content, digest.parts, item.section.path)
+    except mime.UnknownEncoding as error:
+        raise Refused("UNKNOWN-CTE", "Cannot decode this part") from error

@@ -1,0 +1,69 @@
+"""Which handler carries out which command. A new command adds its line here."""
+
+from __future__ import annotations
+
+from pymap.imap.append import append
+from pymap.imap.copy import copy, move
+from pymap.imap.expunge import close, expunge, unselect
+from pymap.imap.fetch import fetch
+from pymap.imap.idle import idle
+from pymap.imap.list import list_, lsub
+from pymap.imap.login import (
+    authenticate,
+    capability,
+    check,
+    enable,
+    id_,
+    login,
+    logout,
+    noop,
+    start_tls,
+)
+from pymap.imap.mailboxes import (
+    create,
+    delete,
+    namespace,
+    rename,
+    status,
+    subscribe,
+    unsubscribe,
+)
+from pymap.imap.search import search
+from pymap.imap.select import select
+from pymap.imap.session import Handler
+from pymap.imap.store import store
+from pymap.wire import commands as c
+
+__all__ = ["HANDLERS"]
+
+HANDLERS: dict[type[c.Command], Handler] = {
+    c.Capability: capability,
+    c.Noop: noop,
+    c.Logout: logout,
+    c.Id: id_,
+    c.StartTls: start_tls,
+    c.Authenticate: authenticate,
+    c.Login: login,
+    c.Enable: enable,
+    c.Select: select,
+    c.Create: create,
+    c.Delete: delete,
+    c.Rename: rename,
+    c.Subscribe: subscribe,
+    c.Unsubscribe: unsubscribe,
+    c.List: list_,
+    c.Lsub: lsub,
+    c.Namespace: namespace,
+    c.Status: status,
+    c.Append: append,
+    c.Idle: idle,
+    c.Close: close,
+    c.Unselect: unselect,
+    c.Check: check,
+    c.Expunge: expunge,
+    c.Search: search,
+    c.Fetch: fetch,
+    c.Store: store,
+    c.Copy: copy,
+    c.Move: move,
+}

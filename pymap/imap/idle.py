@@ -1,0 +1,33 @@
+"""IDLE: news is pushed until the client says DONE."""
+
+from __future__ import annotations
+
+from pymap.imap.session import Done, Session
+from pymap.wire import responses as r
+from pymap.wire.commands import Idle
+from pymap.wire.errors import BadCommand
+
+__all__ = ["idle"]
+
+
+async def idle(session: Session, command: Idle) -> Done:
+    """RFC 2177; without a selected mailbox there is no news, which is fine.
+
+    However many changes come in, a client that is woken once pulls once and is written to once.
+    """
+    session.send(r.Continuation(b"idling"))
+    view, peer = session.view, session.peer
+    if view is not None:
+        view.opened.listen(peer.wake)
+    try:
+        line = None
+        while line is None:
+            if session.view is not None:
+                await session.tell(may_expunge=True)
+            line = await peer.line()
+    finally:
+        if view is not None:
+            view.opened.unlisten(peer.wake)
+    if line.upper() != b"DONE":
+        raise BadCommand("Expected DONE")
+    return Done("IDLE completed")

@@ -1,0 +1,174 @@
+"""LIST, with RFC 5258's selection and return options, and LSUB."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+
+from pymap.backend.api import DELIMITER, MailboxInfo
+from pymap.backend.errors import MailboxNotFound
+from pymap.imap.mailboxes import status_items
+from pymap.imap.session import Done, Session
+from pymap.wire import responses as r
+from pymap.wire.commands import List, ListReturn, ListSelect, Lsub
+
+__all__ = ["list_", "list_entry", "lsub", "matcher"]
+
+_RUNS = re.compile(r"[*%]{2,}")
+BREATH = 200  # mailboxes listed until others get their turn
+
+
+def matcher(pattern: str) -> Callable[[str], bool]:
+    """Whether a name matches a LIST pattern: ``*`` is any text, ``%`` any text within a level.
+
+    All ways to match are followed at once, as the bits of a number: bit n is set when the text
+    so far can have used up the first n signs. So the cost is one step a character, whatever
+    the pattern; backtracking over ``*a*a*a*b`` would not end.   RFC 9051 6.3.9
+    """
+    if pattern == "*":
+        return lambda name: True
+    if "*" not in pattern and "%" not in pattern:
+        return lambda name: name == pattern
+    pattern = _RUNS.sub(lambda run: "*" if "*" in run[0] else "%", pattern)
+    stars = percents = 0
+    literal: dict[str, int] = {}
+    for at, sign in enumerate(pattern):
+        if sign == "*":
+            stars |= 1 << at
+        elif sign == "%":
+            percents |= 1 << at
+        else:
+            literal[sign] = literal.get(sign, 0) | 1 << at
+    wild = stars | percents
+    accepted = 1 << len(pattern)
+
+    def skip(states: int) -> int:
+        """A wildcard may also match nothing. Runs of them collapse beforehand, so this is
+        two rounds at most."""
+        while (more := states | (states & wild) << 1) != states:
+            states = more
+        return states
+
+    def matches(name: str) -> bool:
+        states = skip(1)
+        for char in name:
+            stay = states & (stars if char == DELIMITER else wild)
+            states = skip((states & literal.get(char, 0)) << 1 | stay)
+            if not states:
+                return False
+        return bool(states & accepted)
+
+    return matches
+
+
+class _Tree:
+    """The mailboxes of an account and what LIST says of each: looked up, not searched."""
+
+    def __init__(self, infos: Iterable[MailboxInfo], subscribed: frozenset[str]) -> None:
+        self.infos = {info.name: info for info in infos}
+        self.subscribed = subscribed
+        self.parents = {above for name in self.infos for above in _superiors(name)}
+        self.parents_of_subscribed = {above for name in subscribed for above in _superiors(name)}
+
+    def names(self) -> set[str]:
+        """Everything that exists, levels that are no mailboxes included."""
+        return self.infos.keys() | self.parents
+
+    def attributes(
+        self, name: str, subscribed: bool, children: bool = True, special_use: bool = True
+    ) -> list[str]:
+        """RFC 9051 7.3.1"""
+        found = []
+        info = self.infos.get(name)
+        if info is None or info.id is None:
+            # \\NonExistent implies \\Noselect, which older clients know.   RFC 5258 3
+            found += ["\\NonExistent", "\\Noselect"]
+        if subscribed and name in self.subscribed:
+            found.append("\\Subscribed")
+        if children:
+            found.append("\\HasChildren" if name in self.parents else "\\HasNoChildren")
+        if info is not None and special_use:
+            found += info.special_use
+        return found
+
+
+def _superiors(name: str) -> Iterable[str]:
+    at = name.find(DELIMITER)
+    while at >= 0:
+        yield name[:at]
+        at = name.find(DELIMITER, at + 1)
+
+
+async def _tree(session: Session) -> _Tree:
+    account = session.authenticated()
+    return _Tree(await account.mailboxes(), await account.subscriptions())
+
+
+async def list_entry(session: Session, name: str) -> r.ListResponse:
+    """The LIST response for one mailbox, as SELECT tells it in IMAP4rev2."""
+    tree = await _tree(session)
+    return r.ListResponse(name, tree.attributes(name, subscribed=True), DELIMITER)
+
+
+async def list_(session: Session, command: List) -> Done:
+    """RFC 9051 6.3.9, RFC 5258, RFC 5819, RFC 6154"""
+    if command.patterns == ("",) and not command.extended:
+        # "A special request to return the hierarchy delimiter and the root name".
+        session.send(r.ListResponse("", ("\\Noselect",), DELIMITER))
+        return Done("LIST completed")
+    tree = await _tree(session)
+    select, returns = command.select, command.returns
+    by_subscription = ListSelect.SUBSCRIBED in select
+    by_use = ListSelect.SPECIAL_USE in select
+    recursive = ListSelect.RECURSIVEMATCH in select
+    tells_subscribed = by_subscription or ListReturn.SUBSCRIBED in returns
+    # Without options, children and special uses are told as RFC 3348 and RFC 6154 2 allow.
+    tells_children = not command.extended or ListReturn.CHILDREN in returns or session.rev2
+    tells_use = not command.extended or by_use or ListReturn.SPECIAL_USE in returns
+    names = tree.names() | (tree.subscribed if by_subscription else set())
+    matchers = [matcher(command.reference + pattern) for pattern in command.patterns if pattern]
+    for count, name in enumerate(sorted(names, key=_inbox_first), 1):
+        if count % BREATH == 0:
+            await session.peer.breathe()
+        if not any(matches(name) for matches in matchers):
+            continue
+        childinfo: tuple[str, ...] = ()
+        chosen = not by_subscription or name in tree.subscribed
+        info = tree.infos.get(name)
+        chosen = chosen and (not by_use or bool(info and info.special_use))
+        if recursive and by_subscription and name in tree.parents_of_subscribed:
+            childinfo = ("SUBSCRIBED",)
+        if not chosen and not childinfo:
+            continue
+        attributes = tree.attributes(name, tells_subscribed, tells_children, tells_use)
+        session.send(r.ListResponse(name, attributes, DELIMITER, childinfo))
+        if command.status and info is not None and info.id is not None:
+            await _send_status(session, command, name)
+    return Done("LIST completed")
+
+
+def _inbox_first(name: str) -> tuple[bool, str]:
+    return name != "INBOX", name
+
+
+async def _send_status(session: Session, command: List, name: str) -> None:
+    """STATUS of a listed mailbox; one that has just been deleted gets none.   RFC 5819 2"""
+    try:
+        mailbox = await session.authenticated().open(name)
+        items = await status_items(session, mailbox, command.status)
+    except MailboxNotFound:
+        return
+    session.send(r.StatusResponse(name, items))
+
+
+async def lsub(session: Session, command: Lsub) -> Done:
+    """Subscribed names. With ``%``, a level above them that is not subscribed itself is shown as
+    \\Noselect, so that clients can descend.   RFC 3501 6.3.9"""
+    tree = await _tree(session)
+    matches = matcher(command.reference + command.pattern)
+    levels = tree.parents_of_subscribed - tree.subscribed if "%" in command.pattern else set()
+    for name in sorted(tree.subscribed | levels, key=_inbox_first):
+        if matches(name):
+            attributes = ["\\Noselect"] if name in levels or name not in tree.infos else []
+            session.send(r.ListResponse(name, attributes, DELIMITER, keyword=b"LSUB"))
+    return Done("LSUB completed")

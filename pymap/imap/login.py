@@ -1,0 +1,139 @@
+"""What is said before there is an account: CAPABILITY, NOOP, LOGOUT, ID, STARTTLS, AUTHENTICATE,
+LOGIN; and ENABLE."""
+
+from __future__ import annotations
+
+from binascii import b2a_base64
+
+import pymap
+from pymap.auth import sasl
+from pymap.auth.passwords import verify
+from pymap.backend.api import User
+from pymap.imap.session import Disconnect, Done, Session
+from pymap.wire import responses as r
+from pymap.wire.capabilities import ENABLED_BY
+from pymap.wire.commands import (
+    Authenticate,
+    Capability,
+    Check,
+    Enable,
+    Id,
+    Login,
+    Logout,
+    Noop,
+    StartTls,
+)
+from pymap.wire.errors import BadCommand, Refused
+from pymap.wire.parse import base64
+
+__all__ = [
+    "authenticate",
+    "capability",
+    "check",
+    "enable",
+    "id_",
+    "login",
+    "logout",
+    "noop",
+    "start_tls",
+]
+
+
+async def capability(session: Session, command: Capability) -> Done:
+    session.send(r.Capability(session.capabilities()))
+    return Done("CAPABILITY completed")
+
+
+async def noop(session: Session, command: Noop) -> Done:
+    """News is told as after every command.   RFC 9051 6.1.2"""
+    return Done("NOOP completed")
+
+
+async def check(session: Session, command: Check) -> Done:
+    """Everything acknowledged is durable already.   RFC 3501 6.4.1"""
+    return Done("CHECK completed")
+
+
+async def logout(session: Session, command: Logout) -> None:
+    """RFC 9051 6.1.3"""
+    session.bye("Logging out")
+    session.send(r.Tagged(command.tag, r.Condition.OK, "LOGOUT completed"))
+    raise Disconnect
+
+
+async def id_(session: Session, command: Id) -> Done:
+    """RFC 2971"""
+    session.send(r.IdResponse((("name", "pymap"), ("version", pymap.__version__))))
+    return Done("ID completed")
+
+
+async def start_tls(session: Session, command: StartTls) -> Done | None:
+    """The OK goes out in the clear; then nothing that came before the handshake counts, and what
+    the client knew of the server it has to ask again.   RFC 9051 6.2.1, 11.1"""
+    if not session.peer.can_start_tls:
+        raise BadCommand("STARTTLS is not available")
+    session.send(r.Tagged(command.tag, r.Condition.OK, "Begin TLS negotiation now"))
+    await session.peer.start_tls()
+    return None
+
+
+async def login(session: Session, command: Login) -> Done:
+    """RFC 9051 6.2.3"""
+    _check_secure(session)
+    return await _enter(session, "LOGIN", command.user, command.password)
+
+
+async def authenticate(session: Session, command: Authenticate) -> Done:
+    """RFC 9051 6.2.2, RFC 4959, RFC 4422"""
+    _check_secure(session)
+    exchange = sasl.start(command.mechanism)
+    if exchange is None:
+        raise Refused("CANNOT", "Unknown SASL mechanism")
+    response = command.initial
+    while True:
+        try:
+            step = exchange.step(response)
+        except ValueError as error:
+            raise BadCommand("Malformed SASL response") from error
+        if isinstance(step, sasl.Credentials):
+            break
+        challenge = b2a_base64(step, newline=False)
+        session.send(r.Continuation(challenge))
+        line = await session.peer.line()
+        if line is None or line == b"*":
+            raise BadCommand("Authentication cancelled")  # RFC 9051 6.2.2
+        response = base64(line)
+    if step.authorization_id and step.authorization_id != step.user:
+        session.failed_logins += 1
+        raise Refused("AUTHORIZATIONFAILED", "May not act for another user")
+    return await _enter(session, command.mechanism, step.user, step.password)
+
+
+def _check_secure(session: Session) -> None:
+    """A password must not cross the network in the clear.   RFC 9051 6.2.3, LOGINDISABLED"""
+    if not session.peer.secure:
+        raise Refused("PRIVACYREQUIRED", "Log in over TLS")
+
+
+async def _enter(session: Session, mechanism: str, name: str, password: str) -> Done:
+    user: User | None = await session.backend.users.get(name)
+    if not await verify(user, password):
+        session.failed_logins += 1
+        if session.failed_logins >= session.limits.failed_logins:
+            session.bye("Too many failed logins")
+            raise Disconnect
+        raise Refused("AUTHENTICATIONFAILED", "Wrong user name or password")
+    await session.enter(name)
+    return Done("Logged in", f"CAPABILITY {' '.join(session.capabilities())}")
+
+
+async def enable(session: Session, command: Enable) -> Done:
+    """Tells which of them are enabled by this command; unknown ones are passed over.
+
+    RFC 5161 3.1, 3.2
+    """
+    names = [name for name in dict.fromkeys(command.capabilities) if name in ENABLED_BY]
+    fresh = [name for name in names if name not in session.enabled]
+    session.enable(*names)
+    session.send(r.Enabled([ENABLED_BY[name].name for name in fresh]))
+    return Done("ENABLE completed")

@@ -1,0 +1,181 @@
+"""CREATE, DELETE, RENAME, SUBSCRIBE, UNSUBSCRIBE, NAMESPACE, STATUS."""
+
+from __future__ import annotations
+
+import re
+
+from pymap.backend.api import DELIMITER, Mailbox, MailboxStatus
+from pymap.backend.errors import CannotDo, MailboxExists, MailboxNotFound
+from pymap.imap.session import Done, Session
+from pymap.limits import Limits
+from pymap.wire import responses as r
+from pymap.wire.commands import (
+    Create,
+    Delete,
+    Namespace,
+    Rename,
+    Status,
+    StatusItem,
+    Subscribe,
+    Unsubscribe,
+)
+from pymap.wire.errors import Refused
+from pymap.wire.types import UidSet
+
+__all__ = [
+    "check_name",
+    "create",
+    "delete",
+    "namespace",
+    "open_target",
+    "rename",
+    "status",
+    "status_items",
+    "subscribe",
+    "unsubscribe",
+]
+
+INBOX = "INBOX"
+
+# Control characters, and the separators of lines and paragraphs.   RFC 6855 3
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_SPECIAL_USES = ("\\All", "\\Archive", "\\Drafts", "\\Flagged", "\\Junk", "\\Sent", "\\Trash",
+                 "\\Important")  # fmt: skip
+"""RFC 6154 2, RFC 8457 2"""
+
+
+def check_name(name: str, limits: Limits) -> str:
+    """A name that a mailbox may get. A trailing delimiter says that the client means to make
+    inferiors, and is not part of it (RFC 9051 6.3.4)."""
+    name = name.removesuffix(DELIMITER)
+    if not name or name.startswith(DELIMITER) or DELIMITER * 2 in name:
+        raise CannotDo("A level of the name is empty")
+    if _FORBIDDEN.search(name):
+        raise CannotDo("The name has a control character")
+    if len(name.encode("utf-8")) > limits.mailbox_name:
+        raise Refused("LIMIT", "The name is too long")
+    return INBOX if name.isascii() and name.upper() == INBOX else name
+
+
+async def open_target(session: Session, name: str) -> Mailbox:
+    """Where COPY, MOVE and APPEND go. TRYCREATE says that creating it would help.  RFC 9051 7.1"""
+    try:
+        return await session.authenticated().open(name)
+    except MailboxNotFound as error:
+        raise Refused("TRYCREATE", str(error)) from error
+
+
+async def create(session: Session, command: Create) -> Done:
+    """RFC 9051 6.3.4, RFC 6154 3; MAILBOXID RFC 8474 4.2"""
+    name = check_name(command.mailbox, session.limits)
+    by_folded = {use.lower(): use for use in _SPECIAL_USES}
+    try:
+        uses = tuple(by_folded[use.lower()] for use in command.special_use)
+    except KeyError as error:
+        raise Refused("USEATTR", "Unknown special use") from error
+    made = await session.authenticated().create(name, uses)
+    return Done("CREATE completed", f"MAILBOXID ({made.id})")
+
+
+async def delete(session: Session, command: Delete) -> Done:
+    """A name that is only a level above others cannot be deleted: RFC 9051 6.3.5."""
+    account, name = session.authenticated(), command.mailbox
+    if name == INBOX:
+        raise CannotDo("INBOX cannot be deleted")
+    try:
+        await account.delete(name)
+    except MailboxNotFound:
+        below = name + DELIMITER
+        if any(info.name.startswith(below) for info in await account.mailboxes()):
+            raise Refused("HASCHILDREN", "Only its inferiors can be deleted") from None
+        raise
+    return Done("DELETE completed")
+
+
+async def rename(session: Session, command: Rename) -> Done:
+    """RFC 9051 6.3.6"""
+    account, name = session.authenticated(), command.mailbox
+    new_name = check_name(command.new_name, session.limits)
+    if name == INBOX:
+        return await _rename_inbox(session, new_name)
+    if new_name == name:
+        raise MailboxExists
+    if new_name.startswith(name + DELIMITER):
+        raise CannotDo("A mailbox cannot become its own inferior")
+    await account.rename(name, new_name)
+    return Done("RENAME completed")
+
+
+async def _rename_inbox(session: Session, new_name: str) -> Done:
+    """The messages move to a new mailbox, INBOX stays and is empty, its inferiors stay where they
+    are. It is made first, so that a crash loses nothing.   RFC 9051 6.3.6"""
+    account = session.authenticated()
+    inbox = await account.open(INBOX)
+    target = await account.create(new_name)
+    snapshot = await inbox.snapshot()
+    await inbox.move(UidSet.from_sorted(snapshot.uids), target)
+    return Done("RENAME completed")
+
+
+async def subscribe(session: Session, command: Subscribe) -> Done:
+    """Names that do not exist may be subscribed: RFC 9051 6.3.7 lets the server choose, and clients
+    subscribe before they create."""
+    await session.authenticated().subscribe(check_name(command.mailbox, session.limits))
+    return Done("SUBSCRIBE completed")
+
+
+async def unsubscribe(session: Session, command: Unsubscribe) -> Done:
+    await session.authenticated().unsubscribe(command.mailbox.removesuffix(DELIMITER))
+    return Done("UNSUBSCRIBE completed")
+
+
+async def namespace(session: Session, command: Namespace) -> Done:
+    """RFC 2342: personal mailboxes only."""
+    session.send(r.NamespaceResponse(DELIMITER))
+    return Done("NAMESPACE completed")
+
+
+async def status(session: Session, command: Status) -> Done:
+    """RFC 9051 6.3.11"""
+    mailbox = await session.authenticated().open(command.mailbox)
+    if StatusItem.HIGHESTMODSEQ in command.items:
+        session.enable("CONDSTORE")  # RFC 7162 3.1
+    items = await status_items(session, mailbox, command.items)
+    session.send(r.StatusResponse(command.mailbox, items))
+    return Done("STATUS completed")
+
+
+async def status_items(
+    session: Session, mailbox: Mailbox, items: tuple[StatusItem, ...]
+) -> list[tuple[str, str]]:
+    """Names and values of STATUS, in the order asked for."""
+    found = await mailbox.status()
+    return [(item.value, _status_item(session, mailbox, found, item)) for item in items]
+
+
+def _status_item(
+    session: Session, mailbox: Mailbox, status: MailboxStatus, item: StatusItem
+) -> str:
+    match item:
+        case StatusItem.MESSAGES:
+            return str(status.messages)
+        case StatusItem.RECENT:
+            return str(0 if session.rev2 else status.recent)
+        case StatusItem.UIDNEXT:
+            return str(status.uid_next)
+        case StatusItem.UIDVALIDITY:
+            return str(mailbox.uid_validity)
+        case StatusItem.UNSEEN:
+            return str(status.unseen)
+        case StatusItem.DELETED:
+            return str(status.deleted)
+        case StatusItem.SIZE:
+            return str(status.size)
+        case StatusItem.HIGHESTMODSEQ:
+            return str(status.modseq)
+        case StatusItem.MAILBOXID:
+            return f"({mailbox.id})"
+        case StatusItem.APPENDLIMIT:
+            return str(session.limits.append)
+        case StatusItem.DELETED_STORAGE:
+            return str(status.deleted_size)

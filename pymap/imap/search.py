@@ -1,0 +1,357 @@
+"""SEARCH and UID SEARCH: a tree of keys, evaluated over the columns of the mailbox.
+
+Rule 1: a key narrows an ascending list of candidates. AND narrows step by step, the cheap keys
+        first; so a header is read only for messages that passed the flags, a body only for
+        those that passed the headers.
+Rule 2: what columns the keys need is copied before anything is awaited: the index may change
+        while messages are read, the answer is that of one moment.
+Rule 3: after some work, other clients get their turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from enum import IntEnum
+from itertools import compress
+from typing import NamedTuple
+
+from pymap import mime
+from pymap.backend.errors import MessageExpunged
+from pymap.backend.index import NO_SAVE_DATE
+from pymap.imap.columns import pick
+from pymap.imap.session import Done, Session
+from pymap.imap.text import casemap, header_contains, in_header_block
+from pymap.imap.view import Batch, MailboxView
+from pymap.wire import responses as r
+from pymap.wire import search as k
+from pymap.wire.commands import Search
+from pymap.wire.search import SearchReturn
+from pymap.wire.types import UidSet
+
+__all__ = ["search"]
+
+Candidates = Sequence[int]
+"""Ascending indexes into the snapshot."""
+
+WORK = 100_000  # tests of one candidate by one key, until others get their turn
+READ_BATCH = 64  # messages read at a time
+THREAD = 256 * 1024  # octets of a message from which its text is searched off the event loop
+
+
+class Cost(IntEnum):
+    COLUMN = 0
+    HEADER = 1
+    BODY = 2
+
+
+class Test(NamedTuple):
+    """A key, ready to be run."""
+
+    cost: Cost
+    narrow: Callable[[Candidates], Awaitable[Candidates]]
+
+
+async def search(session: Session, command: Search) -> Done:
+    """RFC 9051 6.4.4, RFC 4731, RFC 5182, RFC 7162 3.1.5"""
+    view = session.selected()
+    await view.opened.sync()
+    if command.uses_modseq:
+        session.enable("CONDSTORE")
+    returns = command.returns
+    saves = returns is not None and SearchReturn.SAVE in returns
+    evaluation = _Evaluation(session, view)
+    try:
+        found = await evaluation.run(command.key)
+    except Exception:
+        # A SEARCH that fails leaves nothing saved.   RFC 5182 2.1
+        if saves:
+            view.saved = UidSet()
+        raise
+    batch = evaluation.batch
+    uids = [batch.uids[at] for at in found]
+    numbers = uids if command.by_uid else [batch.positions[at] + 1 for at in found]
+    if saves:
+        view.saved = UidSet.from_sorted(_saved(uids, returns or frozenset()))
+    modseqs = [evaluation.modseqs[at] for at in found] if command.uses_modseq else None
+    if returns is None and not session.rev2:
+        highest = max(modseqs, default=None) if modseqs else None
+        session.send(r.SearchResponse(numbers, highest))
+        return Done("SEARCH completed")
+    items = _esearch_items(numbers, modseqs, returns or frozenset((SearchReturn.ALL,)))
+    if returns != frozenset(
+        (SearchReturn.SAVE,)
+    ):  # then nothing was asked to be told: RFC 5182 2.1
+        session.send(r.ESearch(command.tag, command.by_uid, items))
+    return Done("SEARCH completed")
+
+
+def _saved(uids: list[int], returns: frozenset[SearchReturn]) -> list[int]:
+    """What $ becomes: all, unless only MIN or MAX were asked for.   RFC 5182 2.1"""
+    if not uids or not returns.isdisjoint((SearchReturn.ALL, SearchReturn.COUNT)):
+        return uids
+    lowest, highest = SearchReturn.MIN in returns, SearchReturn.MAX in returns
+    if lowest and highest:
+        return sorted({uids[0], uids[-1]})
+    return uids[:1] if lowest else uids[-1:] if highest else uids
+
+
+def _esearch_items(
+    numbers: list[int], modseqs: list[int] | None, returns: frozenset[SearchReturn]
+) -> list[tuple[str, str]]:
+    """MIN, MAX and ALL are left out when nothing was found.   RFC 4731 3.1"""
+    items: list[tuple[str, str]] = []
+    if numbers:
+        if SearchReturn.MIN in returns:
+            items.append(("MIN", str(numbers[0])))
+        if SearchReturn.MAX in returns:
+            items.append(("MAX", str(numbers[-1])))
+        if SearchReturn.ALL in returns:
+            items.append(("ALL", str(UidSet.from_sorted(numbers))))
+    if SearchReturn.COUNT in returns:
+        items.append(("COUNT", str(len(numbers))))
+    if modseqs:
+        # Of the messages that are told: with MIN or MAX alone, of these.   RFC 4731 3.2
+        told = modseqs
+        if returns.isdisjoint((SearchReturn.ALL, SearchReturn.COUNT)):
+            told = [
+                modseqs[at]
+                for at, key in ((0, SearchReturn.MIN), (-1, SearchReturn.MAX))
+                if key in returns
+            ]
+        if told:
+            items.append(("MODSEQ", str(max(told))))
+    return items
+
+
+class _Evaluation:
+    """One SEARCH over one snapshot of the mailbox."""
+
+    def __init__(self, session: Session, view: MailboxView) -> None:
+        index = view.index
+        self.session = session
+        self.view = view
+        self.batch: Batch = view.batch(0, view.exists)
+        self.now = int(time.time())
+        self.work = 0
+        rows = self.batch.rows
+        self.flagsets = pick(index.flagsets, rows)
+        self.sizes = pick(index.sizes, rows)
+        self.dates = pick(index.dates, rows)
+        self.zones = pick(index.zones, rows)
+        self.saved = pick(index.saved, rows)
+        self.modseqs = pick(index.modseqs, rows)
+        self.email_ids = pick(index.email_ids, rows)
+
+    async def run(self, key: k.SearchKey) -> Candidates:
+        return await self.compile(key).narrow(range(len(self.batch.uids)))
+
+    async def pace(self, work: int) -> None:
+        self.work += work
+        if self.work > WORK:
+            self.work = 0
+            await self.session.peer.breathe()
+
+    # -- keys become tests --
+
+    def compile(self, key: k.SearchKey) -> Test:
+        match key:
+            case k.And(keys):
+                return self._all([self.compile(each) for each in dict.fromkeys(keys)])
+            case k.Or(left, right):
+                return self._any(self.compile(left), self.compile(right))
+            case k.Not(k.HasFlag(flag)):
+                missing = [not having for having in self.view.index.flags.having(flag)]
+                return self._by_flags(missing)
+            case k.Not(inner):
+                return self._none(self.compile(inner))
+            case k.All(saved_dates=False):
+                return self._column(lambda candidates: candidates)
+            case k.HasFlag(flag):
+                return self._by_flags(self.view.index.flags.having(flag))
+            case k.Recent():
+                return self._by_uid(self.view.recent)
+            case k.Numbers(numbers, by_uid):
+                return self._by_uid(
+                    self.view.uid_set(self.view.resolve(numbers, by_uid, strict=False))
+                )
+            case k.Header(name, text):
+                needle = casemap(text)
+                return self._by_header(lambda header: header_contains(header, name, needle))
+            case k.Date(k.DateKey.SENT, compare, day):
+                return self._by_header(lambda header: _sent(header, compare, day))
+            case k.InBody(text):
+                return self._by_text(casemap(text), headers_too=False)
+            case k.Text(text):
+                return self._by_text(casemap(text), headers_too=True)
+            case _:
+                return self._by_value(key)
+
+    def _by_value(self, key: k.SearchKey) -> Test:
+        """Keys that compare one column with a constant."""
+        match key:
+            case k.Size(size, larger):
+                sizes = self.sizes
+                if larger:
+                    return self._where(lambda at: sizes[at] > size)
+                return self._where(lambda at: sizes[at] < size)
+            case k.Date(k.DateKey.INTERNAL, compare, day):
+                dates, zones, days = self.dates, self.zones, _days(compare, day)
+                return self._where(lambda at: (dates[at] + zones[at] * 60) // 86400 in days)
+            case k.Date(k.DateKey.SAVED, compare, day):
+                saved, days = self.saved, _days(compare, day)
+                return self._where(
+                    lambda at: saved[at] != NO_SAVE_DATE and saved[at] // 86400 in days
+                )
+            case k.All(saved_dates=True):
+                saved = self.saved
+                return self._where(lambda at: saved[at] != NO_SAVE_DATE)
+            case k.Within(seconds, older):
+                dates, mark = self.dates, self.now - seconds
+                if older:
+                    return self._where(lambda at: dates[at] <= mark)
+                return self._where(lambda at: dates[at] >= mark)
+            case k.ModSeq(modseq):
+                modseqs = self.modseqs
+                return self._where(lambda at: modseqs[at] >= modseq)
+            case k.EmailId(id_):
+                ids = self.email_ids
+                return self._where(lambda at: ids[at] == id_)
+            case k.ThreadId():
+                return self._column(lambda candidates: ())
+        raise AssertionError(key)
+
+    # -- the ways to narrow --
+
+    def _column(self, narrow: Callable[[Candidates], Candidates]) -> Test:
+        async def run(candidates: Candidates) -> Candidates:
+            await self.pace(len(candidates))
+            return narrow(candidates)
+
+        return Test(Cost.COLUMN, run)
+
+    def _where(self, passes: Callable[[int], bool]) -> Test:
+        return self._column(lambda candidates: list(filter(passes, candidates)))
+
+    def _by_flags(self, table: list[bool]) -> Test:
+        flagsets = self.flagsets
+
+        def narrow(candidates: Candidates) -> Candidates:
+            numbers = pick(flagsets, candidates)
+            return list(compress(candidates, map(table.__getitem__, numbers)))
+
+        return self._column(narrow)
+
+    def _by_uid(self, uids: UidSet) -> Test:
+        def narrow(candidates: Candidates) -> Candidates:
+            slices = uids.slices(self.batch.uids)
+            if isinstance(candidates, range):
+                return [at for start, stop in slices for at in range(start, stop)]
+            chosen = {at for start, stop in slices for at in range(start, stop)}
+            return [at for at in candidates if at in chosen]
+
+        return self._column(narrow)
+
+    def _all(self, tests: list[Test]) -> Test:
+        tests.sort(key=lambda test: test.cost)
+
+        async def run(candidates: Candidates) -> Candidates:
+            for test in tests:
+                if not candidates:
+                    break
+                candidates = await test.narrow(candidates)
+            return candidates
+
+        return Test(tests[-1].cost, run)
+
+    def _any(self, left: Test, right: Test) -> Test:
+        first, second = sorted((left, right), key=lambda test: test.cost)
+
+        async def run(candidates: Candidates) -> Candidates:
+            found = await first.narrow(candidates)
+            rest = _without(candidates, found)
+            return sorted([*found, *await second.narrow(rest)])
+
+        return Test(second.cost, run)
+
+    def _none(self, test: Test) -> Test:
+        async def run(candidates: Candidates) -> Candidates:
+            return _without(candidates, await test.narrow(candidates))
+
+        return Test(test.cost, run)
+
+    def _by_header(self, passes: Callable[[bytes], bool]) -> Test:
+        async def run(candidates: Candidates) -> Candidates:
+            found: list[int] = []
+            for start in range(0, len(candidates), READ_BATCH):
+                some = candidates[start : start + READ_BATCH]
+                headers = await self.view.mailbox.headers(pick(self.batch.uids, some))
+                found += [
+                    at
+                    for at, header in zip(some, headers, strict=True)
+                    if header is not None and passes(header)
+                ]
+                await self.pace(READ_BATCH * 32)
+            return found
+
+        return Test(Cost.HEADER, run)
+
+    def _by_text(self, needle: str, headers_too: bool) -> Test:
+        async def run(candidates: Candidates) -> Candidates:
+            mailbox = self.view.mailbox
+            found: list[int] = []
+            for start in range(0, len(candidates), READ_BATCH):
+                some = candidates[start : start + READ_BATCH]
+                uids = pick(self.batch.uids, some)
+                for at, uid, made in zip(some, uids, await mailbox.digests(uids), strict=True):
+                    if made is None:
+                        continue
+                    try:
+                        content = await mailbox.content(uid)
+                    except MessageExpunged:
+                        continue
+                    header = content[: made.header_size] if headers_too else None
+                    if len(content) > THREAD:
+                        hit = await asyncio.to_thread(_in_text, needle, header, content, made.parts)
+                    else:
+                        hit = _in_text(needle, header, content, made.parts)
+                    if hit:
+                        found.append(at)
+                    await self.pace(128 + len(content) // 32)
+            return found
+
+        return Test(Cost.BODY, run)
+
+
+def _without(candidates: Candidates, found: Iterable[int]) -> Candidates:
+    gone = set(found)
+    return [at for at in candidates if at not in gone] if gone else candidates
+
+
+def _days(compare: k.Compare, day: int) -> range:
+    """The days that BEFORE, ON or SINCE a day covers; the calendar ends in year 9999."""
+    match compare:
+        case k.Compare.BEFORE:
+            return range(-(10**6), day)
+        case k.Compare.ON:
+            return range(day, day + 1)
+        case k.Compare.SINCE:
+            return range(day, 4 * 10**6)
+
+
+def _sent(header: bytes, compare: k.Compare, day: int) -> bool:
+    """The Date field, "disregarding time and timezone". A message without one has not been sent
+    on any day.   RFC 9051 6.4.4"""
+    values = mime.fields(header, "Date")
+    date = mime.sent_date(values[0]) if values else None
+    return date is not None and date.toordinal() - _EPOCH in _days(compare, day)
+
+
+_EPOCH = 719163  # date(1970, 1, 1).toordinal()
+
+
+def _in_text(needle: str, header: bytes | None, content: bytes, parts: bytes) -> bool:
+    if header is not None and in_header_block(header, needle):
+        return True
+    return any(needle in casemap(text) for text in mime.search_texts(content, parts))

@@ -1,0 +1,110 @@
+"""SELECT and EXAMINE, with CONDSTORE and QRESYNC."""
+
+from __future__ import annotations
+
+from pymap.imap.columns import COLUMNS, lines
+from pymap.imap.fetch import changed_after
+from pymap.imap.list import list_entry
+from pymap.imap.session import Done, Session
+from pymap.imap.view import MailboxView, spans
+from pymap.wire import responses as r
+from pymap.wire.commands import FetchAttribute, QResync, Select
+from pymap.wire.connection import State
+from pymap.wire.errors import BadCommand
+from pymap.wire.types import SEEN, SequenceSet, UidSet
+
+__all__ = ["select"]
+
+OK = r.Condition.OK
+
+
+async def select(session: Session, command: Select) -> Done:
+    """RFC 9051 6.3.2, 6.3.3; RFC 3501 6.3.1; RFC 7162 3.1.8, 3.2.5; RFC 8474 4.2"""
+    if command.qresync is not None and not session.qresync:
+        raise BadCommand("QRESYNC needs ENABLE QRESYNC")  # RFC 7162 3.2.5
+    was_selected = session.view is not None
+    # Whatever becomes of it, the old mailbox is left first.   RFC 9051 6.3.2
+    session.deselect()
+    if was_selected and (session.rev2 or session.qresync):
+        session.send(r.Untagged(OK, "Previous mailbox closed", "CLOSED"))
+    mailbox = await session.authenticated().open(command.mailbox)
+    if command.condstore:
+        session.enable("CONDSTORE")
+    opened = session.open_mailboxes.get(mailbox)
+    await opened.sync()
+    view = MailboxView(opened, command.readonly)
+    # IMAP4rev2 has no \\Recent; EXAMINE must not take it from the others.   RFC 3501 6.3.2
+    if not session.rev2 and not command.readonly:
+        view.recent = (await mailbox.claim_recent()).present_in(view.uids, view.exists)
+    session.view = view
+    session.connection.state = State.SELECTED
+    await _describe(session, view, command)
+    if command.qresync is not None and command.qresync.uid_validity == mailbox.uid_validity:
+        await _resynchronise(session, view, command.qresync)
+    if command.readonly:
+        return Done("EXAMINE completed", "READ-ONLY")
+    return Done("SELECT completed", "READ-WRITE")
+
+
+async def _describe(session: Session, view: MailboxView, command: Select) -> None:
+    index, mailbox = view.index, view.mailbox
+    known = index.flags.known()
+    permanent = "" if command.readonly else known.decode("ascii")
+    if not command.readonly and mailbox.new_keywords:
+        permanent += " \\*"
+    session.send(r.Untagged(OK, "Flags that are kept", f"PERMANENTFLAGS ({permanent})"))
+    session.send(r.Flags(known))
+    session.send(r.Exists(view.exists))
+    if not session.rev2:
+        session.send(r.Recent(len(view.recent)))
+    session.send(r.Untagged(OK, "Predicted next UID", f"UIDNEXT {view.uid_next}"))
+    session.send(r.Untagged(OK, "UIDs valid", f"UIDVALIDITY {mailbox.uid_validity}"))
+    if not session.rev2 and (first := index.first_without(SEEN)) is not None:
+        session.send(r.Untagged(OK, "First unseen", f"UNSEEN {first + 1}"))
+    session.send(r.Untagged(OK, "Highest modseq", f"HIGHESTMODSEQ {index.modseq}"))
+    session.send(r.Untagged(OK, "Mailbox id", f"MAILBOXID ({mailbox.id})"))
+    if session.rev2:
+        session.send(await list_entry(session, command.mailbox))
+
+
+async def _resynchronise(session: Session, view: MailboxView, known: QResync) -> None:
+    """What was expunged and what changed since the client's modseq.   RFC 7162 3.2.5"""
+    index = view.index
+    highest = view.uid_next - 1
+    everything = UidSet(((1, highest),)) if highest else UidSet()
+    asked = everything
+    if known.known_uids is not None:
+        asked &= UidSet(known.known_uids.resolve(highest))
+    vanished = index.vanished_since(known.modseq)
+    if vanished is None:
+        # The log does not reach back: all that is not there may have been expunged since. Up
+        # to the last message that the client has right, it knows.   RFC 7162 3.2.5.2
+        vanished = everything - UidSet.from_sorted(view.uids[: view.exists])
+        in_order = _last_match(view, known.matches)
+        if in_order:
+            vanished -= UidSet(((1, in_order),))
+    vanished &= asked
+    if vanished:
+        session.send(r.Vanished(vanished, earlier=True))
+    slices = changed_after(view, asked.slices(view.uids, view.exists), known.modseq)
+    columns = [
+        COLUMNS[a] for a in (FetchAttribute.UID, FetchAttribute.FLAGS, FetchAttribute.MODSEQ)
+    ]
+    for start, stop in spans(slices, 1000):
+        session.peer.write(b"".join(lines(view, view.batch(start, stop), columns, b")\r\n")))
+        await session.peer.breathe()
+
+
+def _last_match(view: MailboxView, matches: tuple[SequenceSet, SequenceSet] | None) -> int:
+    """The highest UID for which the client's sequence number still holds, 0 if there is none."""
+    if matches is None:
+        return 0
+    numbers = UidSet(matches[0].resolve(view.exists))
+    uids = UidSet(matches[1].resolve(view.uid_next))
+    best = 0
+    for number, uid in zip(numbers, uids, strict=False):
+        if number <= view.exists and view.uids[number - 1] == uid:
+            best = uid
+        else:
+            break
+    return best

@@ -1,0 +1,281 @@
+"""One client's session: commands in, responses out.
+
+A handler is a coroutine `(session, command) -> Done` in the file of its command group; it writes
+untagged responses with `session.send` and raises what cannot be done. `execute` is the one place
+where errors become answers, where news of the mailbox is told, and where the tagged response is
+written.
+
+    BadCommand      the client spoke badly          BAD
+    Refused         well said, but not to be done   NO with its code
+    BackendError    the store cannot do it          NO with its code
+    anything else   we have a bug                   logged, NO [SERVERBUG]
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any, NamedTuple, Protocol
+
+from pymap.backend.api import Account, Backend
+from pymap.backend.errors import BackendError, MailboxGone
+from pymap.backend.index import OpenMailboxes
+from pymap.imap.columns import flag_lines
+from pymap.imap.view import MailboxView, News, Slices, spans
+from pymap.limits import Limits
+from pymap.wire import responses as r
+from pymap.wire.capabilities import CAPABILITIES
+from pymap.wire.commands import Command
+from pymap.wire.connection import BadEvent, Connection, Ready, State
+from pymap.wire.errors import BadCommand, Refused
+
+__all__ = ["Disconnect", "Done", "Handler", "Peer", "Session"]
+
+log = logging.getLogger("pymap.session")
+
+
+class Done(NamedTuple):
+    """How a command ended well: the tagged OK's text and response code."""
+
+    text: str
+    code: str | None = None
+
+
+class Disconnect(Exception):
+    """The session ends; its handler has said all there is to say."""
+
+
+class Peer(Protocol):
+    """What a handler needs from the outside besides the backend."""
+
+    @property
+    def name(self) -> str:
+        """Who this is, for the log."""
+
+    @property
+    def secure(self) -> bool:
+        """Whether nobody else can listen: TLS, or a loopback connection."""
+
+    @property
+    def can_start_tls(self) -> bool: ...
+
+    def write(self, octets: bytes | memoryview) -> None:
+        """Send; what is written during one batch of commands leaves together."""
+
+    async def breathe(self) -> None:
+        """Send what was written, wait while the client does not read, let others run."""
+
+    async def line(self) -> bytes | None:
+        """The next line as it stands, or None if `wake` was called since."""
+
+    def wake(self) -> None: ...
+
+    async def start_tls(self) -> None: ...
+
+    def logged_in(self) -> None:
+        """The time allowed for logging in no longer counts."""
+
+
+Handler = Callable[["Session", Any], Awaitable[Done | None]]
+"""None: the handler has sent the tagged response itself."""
+
+
+class Session:
+    """The state of one client, and the execution of its commands."""
+
+    __slots__ = (
+        "_account_manager", "_failures", "account", "backend", "bad_commands", "connection",
+        "enabled", "failed_logins", "handlers", "limits", "open_mailboxes", "peer", "user", "view",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        connection: Connection,
+        peer: Peer,
+        backend: Backend,
+        open_mailboxes: OpenMailboxes,
+        handlers: dict[type[Command], Handler],
+    ) -> None:
+        self.connection = connection
+        self.limits: Limits = connection.limits
+        self.peer = peer
+        self.backend = backend
+        self.open_mailboxes = open_mailboxes
+        self.handlers = handlers
+        self.user: str | None = None
+        self.account: Account | None = None
+        self._account_manager: AbstractAsyncContextManager[Account] | None = None
+        self.view: MailboxView | None = None
+        self.enabled: frozenset[str] = frozenset()
+        self.bad_commands = 0
+        self.failed_logins = 0
+
+    # -- what is switched on --
+
+    @property
+    def rev2(self) -> bool:
+        return "IMAP4REV2" in self.enabled
+
+    @property
+    def condstore(self) -> bool:
+        return "CONDSTORE" in self.enabled
+
+    @property
+    def qresync(self) -> bool:
+        return "QRESYNC" in self.enabled
+
+    def enable(self, *names: str) -> None:
+        """Switch extensions on; QRESYNC brings CONDSTORE (RFC 7162 3.2.3)."""
+        self.enabled = self.enabled.union(names, ("CONDSTORE",) if "QRESYNC" in names else ())
+        if not self.enabled.isdisjoint(("UTF8=ACCEPT", "IMAP4REV2")):
+            self.connection.utf8 = True
+
+    def capabilities(self) -> list[str]:
+        """What may be announced now.   RFC 9051 6.1.1, 7.2.2"""
+        if self.connection.state is State.NOT_AUTHENTICATED:
+            names = [e.name for e in CAPABILITIES if e.before_login]
+            # Before login only small literals are taken unasked: RFC 7888 5.
+            names[names.index("LITERAL+")] = "LITERAL-"
+            if self.peer.can_start_tls:
+                names.append("STARTTLS")
+            return names + (["AUTH=PLAIN", "AUTH=LOGIN"] if self.peer.secure else ["LOGINDISABLED"])
+        names = [e.name for e in CAPABILITIES]
+        names[names.index("APPENDLIMIT")] = f"APPENDLIMIT={self.limits.append}"
+        return names
+
+    # -- logging in --
+
+    async def enter(self, user: str) -> None:
+        """Open the account; from here on the session is authenticated."""
+        manager = self.backend.account(user)
+        self.account = await manager.__aenter__()
+        self._account_manager = manager
+        self.user = user
+        self.connection.state = State.AUTHENTICATED
+        self.peer.logged_in()
+
+    def authenticated(self) -> Account:
+        """The account; the state machine has checked that there is one."""
+        assert self.account is not None
+        return self.account
+
+    def selected(self) -> MailboxView:
+        """The view; the state machine has checked that a mailbox is selected."""
+        assert self.view is not None
+        return self.view
+
+    def deselect(self) -> None:
+        self.view = None
+        if self.connection.state is State.SELECTED:
+            self.connection.state = State.AUTHENTICATED
+
+    async def close(self) -> None:
+        """Leave the account, however the session ended."""
+        self.view = None
+        manager, self._account_manager = self._account_manager, None
+        if manager is not None:
+            await manager.__aexit__(None, None, None)
+
+    # -- saying things --
+
+    def send(self, response: r.Response) -> None:
+        self.peer.write(response.encode(self.connection.utf8))
+
+    def greet(self, host: str) -> None:
+        code = f"CAPABILITY {' '.join(self.capabilities())}"
+        self.send(r.Untagged(r.Condition.OK, f"Server ready {host}", code))
+
+    def bye(self, text: str, code: str | None = None) -> None:
+        self.connection.state = State.LOGOUT
+        self.send(r.Untagged(r.Condition.BYE, text, code))
+
+    # -- carrying out --
+
+    async def execute(self, ready: Ready) -> None:
+        """Carry out one command. Raises Disconnect when the session is over."""
+        command, spec = ready.command, ready.spec
+        try:
+            done = await self.handlers[type(command)](self, command)
+            if done is None:
+                return
+            answer = r.Tagged(command.tag, r.Condition.OK, done.text, done.code)
+            self.bad_commands = 0
+        except Exception as error:
+            answer = self._failure(command.tag, error, type(command).__name__)
+        if self.view is not None:
+            # EXPUNGE must not be sent while answering FETCH, STORE, SEARCH: the client's
+            # sequence numbers would move under it. The UID forms may.   RFC 9051 7.5.1
+            by_uid = getattr(command, "by_uid", False)
+            await self.tell(may_expunge=by_uid or not spec.holds_expunges)
+        self.send(answer)
+
+    def fail(self, bad: BadEvent) -> None:
+        """Answer a command that never reached its handler."""
+        self.send(self._failure(bad.tag, bad.error, "a command"))
+
+    def _failure(self, tag: str, error: Exception, name: str) -> r.Tagged:
+        match error:
+            case Disconnect():
+                raise error
+            case BadCommand():
+                self.bad_commands += 1
+                answer = r.Tagged(tag, r.Condition.BAD, str(error))
+                if self.bad_commands >= self.limits.bad_commands:
+                    self.send(answer)
+                    self.bye("Too many bad commands")
+                    raise Disconnect
+                return answer
+            case Refused():
+                return r.Tagged(tag, r.Condition.NO, str(error), error.code)
+            case BackendError():
+                return r.Tagged(tag, r.Condition.NO, str(error), error.code)
+        log.error("%s: %s failed", self.peer.name, name, exc_info=error)
+        return r.Tagged(tag, r.Condition.NO, "Internal error", "SERVERBUG")
+
+    # -- news of the selected mailbox --
+
+    async def tell(self, may_expunge: bool) -> None:
+        """Tell what happened in the selected mailbox since it was last told."""
+        view = self.selected()
+        try:
+            await view.opened.sync()
+        except MailboxGone as error:
+            # The client's mailbox no longer exists, and there is no response that takes a
+            # selected client back to the authenticated state.   RFC 2180 3.3
+            self.bye(str(error))
+            raise Disconnect from error
+        news = view.news(may_expunge)
+        if news is None:
+            return
+        if news.exists is not None and not view.readonly and not self.rev2:
+            view.recent |= await view.mailbox.claim_recent()
+        self._send_news(view, news)
+
+    def _send_news(self, view: MailboxView, news: News) -> None:
+        if news.vanished:
+            if self.qresync:
+                self.send(r.Vanished(news.vanished))
+            else:
+                self.send(r.Expunge(news.expunged))
+        if news.exists is not None:
+            self.send(r.Exists(news.exists))
+            if not self.rev2:
+                self.send(r.Recent(len(view.recent)))
+        self.send_keywords(view)
+        if news.changed:
+            self.send_flags(view, news.changed)
+
+    def send_keywords(self, view: MailboxView) -> None:
+        """FLAGS, if there are keywords that this client has not heard of."""
+        keywords = view.index.flags.keywords
+        if len(keywords) > view.keywords:
+            view.keywords = len(keywords)
+            self.send(r.Flags(view.index.flags.known()))
+
+    def send_flags(self, view: MailboxView, slices: Slices) -> None:
+        """Unsolicited FETCH responses: UID is told with QRESYNC (RFC 7162 3.2.4), and always
+        when IMAP4rev2 is enabled; MODSEQ after CONDSTORE (RFC 7162 3.1.2)."""
+        for start, stop in spans(slices, 1000):
+            batch = view.batch(start, stop)
+            self.peer.write(flag_lines(view, batch, self.qresync or self.rev2, self.condstore))

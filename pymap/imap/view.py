@@ -1,0 +1,193 @@
+"""What one client knows of its mailbox: the map between sequence numbers and UIDs.
+
+Rule 1: a sequence number is a position in `uids`, an array that is shared with the mailbox's
+        index and all other views that are in step. It is never written here.
+Rule 2: the client's numbers move only in `news`, and only when it may be told of expunges.
+        While it may not, nothing that would renumber is told: new messages wait as well.
+Rule 3: two marks say what was told: `told` of everything, `told_flags` of flag changes alone,
+        which may run ahead.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from pymap.backend.api import Mailbox, Stored
+from pymap.backend.index import MessageIndex, OpenMailbox
+from pymap.wire.errors import BadCommand
+from pymap.wire.types import SequenceSet, UidSet
+
+__all__ = ["Batch", "MailboxView", "News", "Slices", "spans"]
+
+Slices = list[tuple[int, int]]
+"""Positions in a view, as ascending slices (start, stop)."""
+
+
+class News(NamedTuple):
+    """What a client has to be told, in this order."""
+
+    vanished: UidSet
+    expunged: list[int]
+    """The same as sequence numbers, the highest first, so that none moves another."""
+    exists: int | None
+    """The new number of messages, if there are more."""
+    changed: Slices
+    """Messages with new flags, by their new positions."""
+
+
+class Batch(NamedTuple):
+    """Some messages of a view that still exist: where they stand for the client, and in the
+    index. Both are ranges while view and index are in step, else lists."""
+
+    positions: Sequence[int]
+    rows: Sequence[int]
+    uids: Sequence[int]
+
+
+def spans(slices: Slices, size: int) -> Iterator[tuple[int, int]]:
+    """The same positions in slices of at most `size`."""
+    for first, last in slices:
+        for start in range(first, last, size):
+            yield start, min(start + size, last)
+
+
+class MailboxView:
+    __slots__ = (
+        "exists", "keywords", "opened", "readonly", "recent", "saved", "told", "told_flags",
+        "uid_next", "uids",
+    )  # fmt: skip
+
+    def __init__(self, opened: OpenMailbox, readonly: bool) -> None:
+        """`opened` has been synced."""
+        index = opened.index
+        self.opened = opened
+        self.readonly = readonly
+        self.uids: array[int] = index.uids
+        self.exists = len(index.uids)
+        self.uid_next = index.uid_next
+        self.told = self.told_flags = index.modseq
+        self.keywords = len(index.flags.keywords)  # how many FLAGS told of
+        self.recent = UidSet()
+        self.saved = UidSet()  # the $ of SEARCHRES
+
+    @property
+    def index(self) -> MessageIndex:
+        return self.opened.index
+
+    @property
+    def mailbox(self) -> Mailbox:
+        return self.opened.mailbox
+
+    # -- numbers --
+
+    def resolve(self, numbers: SequenceSet, by_uid: bool, strict: bool = True) -> Slices:
+        """The positions that a command means. Two bisects a range, not a walk.
+
+        Sequence numbers that do not exist are the client's mistake if `strict`; UIDs that do
+        not exist never are.   RFC 9051 6.4.9, 9 (seq-number)
+        """
+        if numbers.saved:
+            return self.saved.slices(self.uids, self.exists)
+        if by_uid:
+            highest = self.uids[self.exists - 1] if self.exists else 0
+            return UidSet(numbers.resolve(highest)).slices(self.uids, self.exists)
+        exists = self.exists
+        if strict:
+            for first, last in numbers.ranges:
+                # A range that ends in * may begin above it: 5:* of four messages is 4:5, and
+                # clients use it to ask for what is new.
+                if not exists or (first > exists and last) or (last > exists and first):
+                    raise BadCommand("No such message")
+        found = []
+        for first, last in numbers.resolve(exists):
+            if first <= exists:
+                found.append((first - 1, min(last, exists)))
+        return found
+
+    def uid_set(self, slices: Slices) -> UidSet:
+        """The UIDs at some positions."""
+        if len(slices) == 1:
+            return UidSet.from_sorted(self.uids[slices[0][0] : slices[0][1]])
+        uids: list[int] = []
+        for start, stop in slices:
+            uids.extend(self.uids[start:stop])
+        return UidSet.from_sorted(uids)
+
+    @property
+    def in_step(self) -> bool:
+        """Whether a position here is a row of the index."""
+        return self.uids is self.opened.index.uids
+
+    def batch(self, start: int, stop: int) -> Batch:
+        """The messages at some positions, as the index has them now: good until the next await."""
+        uids = self.uids[start:stop]
+        if self.in_step:
+            span = range(start, stop)
+            return Batch(span, span, uids)
+        return self._behind(start, uids)
+
+    def _behind(self, start: int, uids: Sequence[int]) -> Batch:
+        index = self.opened.index.uids
+        positions, rows, present = [], [], []
+        row = 0
+        for position, uid in enumerate(uids, start):
+            row = bisect_left(index, uid, row)
+            if row < len(index) and index[row] == uid:
+                positions.append(position)
+                rows.append(row)
+                present.append(uid)
+        return Batch(positions, rows, present)
+
+    # -- news --
+
+    def news(self, may_expunge: bool) -> News | None:
+        """What this client has to be told now, and from now on knows. None is the usual answer
+        and costs two comparisons."""
+        index = self.opened.index
+        modseq = index.modseq
+        if self.told == modseq and self.told_flags == modseq:
+            return None
+        changed = index.changed_since(self.told_flags)
+        known = UidSet(((1, self.uid_next - 1),)) if self.uid_next > 1 else UidSet()
+        gone = self._gone()
+        self.told_flags = modseq
+        if gone and not may_expunge:
+            return News(UidSet(), [], None, (changed & known).slices(self.uids, self.exists))
+        vanished = self.uid_set(gone)
+        expunged = [n for start, stop in reversed(gone) for n in range(stop, start, -1)]
+        before = self.exists - len(expunged)
+        self.uids, self.exists, self.uid_next = index.uids, len(index.uids), index.uid_next
+        self.told = modseq
+        if vanished:
+            self.recent -= vanished
+            self.saved -= vanished
+        return News(
+            vanished,
+            expunged,
+            self.exists if self.exists != before else None,
+            (changed & known).slices(self.uids, self.exists),
+        )
+
+    def _gone(self) -> Slices:
+        """The positions of messages that the index no longer has."""
+        index = self.opened.index
+        if self.in_step:
+            return []
+        vanished = index.vanished_since(self.told)
+        if vanished is None:
+            known = UidSet.from_sorted(self.uids[: self.exists])
+            vanished = known - known.present_in(index.uids)
+        return vanished.slices(self.uids, self.exists)
+
+    def stored(self, done: Stored) -> bool:
+        """Note a STORE of this session, whose answer tells of it. False if another's change
+        came in between: then `news` tells both."""
+        if done.before != self.told_flags:
+            return False
+        if self.told == done.before:
+            self.told = done.modseq
+        self.told_flags = done.modseq
+        return True

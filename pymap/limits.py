@@ -1,0 +1,68 @@
+"""What one client may cost: every bound of the server, in one value.
+
+Imports nothing of ours, so that every layer may hold it. `docs/operator.md` lists the same
+table; a test for each field hits the limit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Limits"]
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what a client may send and hold; sizes in octets, times in seconds."""
+
+    line: int = MIB
+    """One command outside its literals, after login. RFC 2683 3.2.1.5 asks for 8000 at least."""
+    line_before_login: int = 8 * KIB
+    literal: int = MIB
+    """A literal that is an argument, not a message."""
+    literal_before_login: int = 4 * KIB
+    literals: int = 10_000
+    """Literals in one command."""
+    literals_total: int = 4 * MIB
+    """All literals of one command together, messages not counted."""
+    append: int = 64 * MIB
+    """One message: announced as APPENDLIMIT, RFC 7889."""
+    append_total: int = 128 * MIB
+    """All messages of one APPEND, RFC 3502."""
+    append_messages: int = 1000
+    """Messages in one APPEND."""
+    search_keys: int = 10_000
+    """Keys in one SEARCH program."""
+    search_depth: int = 100
+    """Parentheses, NOT and OR inside one another."""
+    fetch_items: int = 1000
+    """Data items in one FETCH, header field names counted too."""
+    list_patterns: int = 100
+    """Mailbox patterns in one LIST."""
+    mailbox_name: int = 1000
+    """Octets of a mailbox name in UTF-8."""
+    mailboxes: int = 10_000
+    """Mailboxes of one account."""
+    keywords: int = 500
+    """Different keywords in one mailbox."""
+    flags: int = 200
+    """Flags in one flag list."""
+    bad_commands: int = 20
+    """Bad commands in a row until BYE."""
+    failed_logins: int = 5
+    """Failed logins on one connection until BYE."""
+    login_timeout_s: float = 60
+    """From connecting to being logged in."""
+    idle_timeout_s: float = 30 * 60
+    """Between commands, and inside IDLE. RFC 9051 5.4: at least 30 minutes."""
+    write_timeout_s: float = 5 * 60
+    """A client that reads nothing for so long while an answer waits is cut off."""
+    receive_buffer: int = 64 * KIB
+    """Octets that may wait behind a running command before reading pauses."""
+    connections: int = 15_000
+    """Open connections of the whole server."""
+    connections_before_login: int = 12_000
+    """Open connections that have not logged in."""

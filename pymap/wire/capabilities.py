@@ -1,0 +1,61 @@
+"""The extensions that this server speaks: one line each.
+
+What is announced, what ENABLE knows and the table in the docs all come from here. A capability
+stands here only when it works in full.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+__all__ = ["CAPABILITIES", "Extension", "ENABLED_BY"]
+
+
+class Extension(NamedTuple):
+    """One capability: its name on the wire, where it is defined, what it is good for."""
+
+    name: str
+    rfc: str
+    purpose: str
+    before_login: bool = False
+    can_enable: bool = False
+
+
+CAPABILITIES: tuple[Extension, ...] = (
+    Extension("IMAP4rev1", "RFC 3501", "The protocol that every client speaks", before_login=True),
+    Extension(
+        "IMAP4rev2", "RFC 9051", "Its revision; ENABLE switches to it",
+        before_login=True, can_enable=True,
+    ),
+    Extension("LITERAL+", "RFC 7888", "Literals of any size without a round trip", before_login=True),
+    Extension("SASL-IR", "RFC 4959", "Login in one round trip", before_login=True),
+    Extension("ID", "RFC 2971", "Client and server tell their names", before_login=True),
+    Extension("ENABLE", "RFC 5161", "Extensions that change answers are switched on", before_login=True),
+    Extension("APPENDLIMIT", "RFC 7889", "The largest message, told in advance"),
+    Extension("BINARY", "RFC 3516", "Decoded parts, messages with NUL octets"),
+    Extension("CHILDREN", "RFC 3348", "Which mailboxes have children"),
+    Extension("CONDSTORE", "RFC 7162", "Changes since a modseq, conditional STORE", can_enable=True),
+    Extension("CREATE-SPECIAL-USE", "RFC 6154", "Clients create a mailbox for Sent, Trash ..."),
+    Extension("ESEARCH", "RFC 4731", "Compact SEARCH results: MIN, MAX, COUNT, ALL"),
+    Extension("IDLE", "RFC 2177", "News is pushed"),
+    Extension("LIST-EXTENDED", "RFC 5258", "LIST with selection and return options"),
+    Extension("LIST-STATUS", "RFC 5819", "LIST and STATUS in one command"),
+    Extension("MOVE", "RFC 6851", "Move messages in one step"),
+    Extension("MULTIAPPEND", "RFC 3502", "Many messages in one APPEND, all or none"),
+    Extension("NAMESPACE", "RFC 2342", "Where a client's mailboxes are"),
+    Extension("OBJECTID", "RFC 8474", "Ids of mailboxes and messages that survive renames and moves"),
+    Extension("QRESYNC", "RFC 7162", "Resynchronise in one round trip", can_enable=True),
+    Extension("SAVEDATE", "RFC 8514", "When a message came into its mailbox"),
+    Extension("SEARCHRES", "RFC 5182", "$ stands for the last SEARCH result"),
+    Extension("SPECIAL-USE", "RFC 6154", "Which mailbox is Sent, Trash, Drafts ..."),
+    Extension("STATUS=SIZE", "RFC 8438", "The size of a mailbox"),
+    Extension("UIDPLUS", "RFC 4315", "The UIDs of appended and copied messages; UID EXPUNGE"),
+    Extension("UNSELECT", "RFC 3691", "Leave a mailbox without expunging"),
+    Extension("UTF8=ACCEPT", "RFC 6855", "UTF-8 in names and headers", can_enable=True),
+    Extension("WITHIN", "RFC 5032", "SEARCH OLDER and YOUNGER"),
+)  # fmt: skip
+
+ENABLED_BY = {
+    extension.name.upper(): extension for extension in CAPABILITIES if extension.can_enable
+}
+"""What ENABLE switches on, by upper-case name."""

@@ -1,0 +1,339 @@
+"""One frozen value per command: what the client asked for, ready to be carried out.
+
+A command and its UID form are one class. Mailbox names are decoded text, messages and SASL
+data are octets. What may be said when is in `parse.COMMANDS`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from pymap.wire.search import SearchKey, SearchReturn
+from pymap.wire.types import Flag, FlagOp, InternalDate, Section, SequenceSet
+
+__all__ = [
+    "Append",
+    "Authenticate",
+    "Capability",
+    "Check",
+    "Close",
+    "Command",
+    "Copy",
+    "Create",
+    "Delete",
+    "Enable",
+    "Expunge",
+    "Fetch",
+    "FetchAttribute",
+    "FetchItem",
+    "Id",
+    "Idle",
+    "List",
+    "ListReturn",
+    "ListSelect",
+    "Login",
+    "Logout",
+    "Lsub",
+    "Message",
+    "Move",
+    "Namespace",
+    "Noop",
+    "QResync",
+    "Rename",
+    "Search",
+    "Select",
+    "StartTls",
+    "Status",
+    "StatusItem",
+    "Store",
+    "Subscribe",
+    "Unselect",
+    "Unsubscribe",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    tag: str
+
+
+# -- any state --
+
+
+class Capability(Command):
+    __slots__ = ()
+
+
+class Noop(Command):
+    __slots__ = ()
+
+
+class Logout(Command):
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Id(Command):
+    """RFC 2971"""
+
+    params: tuple[tuple[str, str | None], ...]
+
+
+# -- not authenticated --
+
+
+class StartTls(Command):
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticate(Command):
+    """`initial` is the decoded initial response, None if there was none.   RFC 4959"""
+
+    mechanism: str
+    initial: bytes | None = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Login(Command):
+    user: str
+    password: str = field(repr=False)
+
+
+# -- authenticated --
+
+
+@dataclass(frozen=True, slots=True)
+class Enable(Command):
+    """RFC 5161; names in upper case."""
+
+    capabilities: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class QResync:
+    """What the client says it knows.   RFC 7162 3.2.5"""
+
+    uid_validity: int
+    modseq: int
+    known_uids: SequenceSet | None = None
+    matches: tuple[SequenceSet, SequenceSet] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Select(Command):
+    """SELECT, and EXAMINE with `readonly`."""
+
+    mailbox: str
+    readonly: bool = False
+    condstore: bool = False
+    qresync: QResync | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Create(Command):
+    r"""`special_use` is the set of attributes of USE, as ``\Sent``.   RFC 6154 3"""
+
+    mailbox: str
+    special_use: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Delete(Command):
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rename(Command):
+    mailbox: str
+    new_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe(Command):
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe(Command):
+    mailbox: str
+
+
+class ListSelect(Enum):
+    """list-select-opt.   RFC 5258 3.1, RFC 6154 5.1"""
+
+    SUBSCRIBED = "SUBSCRIBED"
+    REMOTE = "REMOTE"
+    RECURSIVEMATCH = "RECURSIVEMATCH"
+    SPECIAL_USE = "SPECIAL-USE"
+
+
+class ListReturn(Enum):
+    """return-option; STATUS is told by `List.status`.   RFC 5258 3.2, RFC 6154 5.2"""
+
+    SUBSCRIBED = "SUBSCRIBED"
+    CHILDREN = "CHILDREN"
+    SPECIAL_USE = "SPECIAL-USE"
+
+
+class StatusItem(Enum):
+    """status-att.   RFC 9051 6.3.11, RFC 7162 3.1.7, 8474 4.3, 8438, 7889"""
+
+    MESSAGES = "MESSAGES"
+    RECENT = "RECENT"
+    UIDNEXT = "UIDNEXT"
+    UIDVALIDITY = "UIDVALIDITY"
+    UNSEEN = "UNSEEN"
+    DELETED = "DELETED"
+    SIZE = "SIZE"
+    HIGHESTMODSEQ = "HIGHESTMODSEQ"
+    MAILBOXID = "MAILBOXID"
+    APPENDLIMIT = "APPENDLIMIT"
+    DELETED_STORAGE = "DELETED-STORAGE"
+
+
+@dataclass(frozen=True, slots=True)
+class List(Command):
+    """`extended` is whether any of RFC 5258's syntax was used."""
+
+    reference: str
+    patterns: tuple[str, ...]
+    select: frozenset[ListSelect] = frozenset()
+    returns: frozenset[ListReturn] = frozenset()
+    status: tuple[StatusItem, ...] = ()
+    extended: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Lsub(Command):
+    reference: str
+    pattern: str
+
+
+class Namespace(Command):
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Status(Command):
+    mailbox: str
+    items: tuple[StatusItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of APPEND. `internal_date` None means now."""
+
+    content: bytes = field(repr=False)
+    flags: frozenset[Flag] = frozenset()
+    internal_date: InternalDate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Append(Command):
+    mailbox: str
+    messages: tuple[Message, ...]
+
+
+class Idle(Command):
+    __slots__ = ()
+
+
+# -- selected --
+
+
+class Close(Command):
+    __slots__ = ()
+
+
+class Unselect(Command):
+    __slots__ = ()
+
+
+class Check(Command):
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Expunge(Command):
+    """EXPUNGE, and UID EXPUNGE with `uids` (RFC 4315 2.1)."""
+
+    uids: SequenceSet | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Search(Command):
+    """`returns` is None without RETURN: then the answer is the old SEARCH response."""
+
+    by_uid: bool
+    key: SearchKey
+    returns: frozenset[SearchReturn] | None = None
+    uses_modseq: bool = False
+
+
+class FetchAttribute(Enum):
+    """fetch-att.   RFC 9051 6.4.5, RFC 3501 6.4.5, RFC 7162 3.1.4, RFC 8474 5, RFC 8514 4.2"""
+
+    UID = "UID"
+    FLAGS = "FLAGS"
+    INTERNALDATE = "INTERNALDATE"
+    SIZE = "RFC822.SIZE"
+    ENVELOPE = "ENVELOPE"
+    BODYSTRUCTURE = "BODYSTRUCTURE"
+    BODY_STRUCTURE = "BODY"  # BODY without a section
+    MODSEQ = "MODSEQ"
+    EMAILID = "EMAILID"
+    THREADID = "THREADID"
+    SAVEDATE = "SAVEDATE"
+    SECTION = "BODY[]"
+    RFC822 = "RFC822"
+    RFC822_HEADER = "RFC822.HEADER"
+    RFC822_TEXT = "RFC822.TEXT"
+    BINARY = "BINARY[]"
+    BINARY_SIZE = "BINARY.SIZE[]"
+
+
+@dataclass(frozen=True, slots=True)
+class FetchItem:
+    """One data item. `section` and `partial` (offset, length) are of BODY[] and BINARY[] only."""
+
+    attribute: FetchAttribute
+    section: Section = Section()  # noqa: RUF009  an immutable NamedTuple
+    partial: tuple[int, int] | None = None
+    peek: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Fetch(Command):
+    numbers: SequenceSet
+    by_uid: bool
+    items: tuple[FetchItem, ...]
+    changed_since: int | None = None
+    vanished: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Store(Command):
+    numbers: SequenceSet
+    by_uid: bool
+    op: FlagOp
+    flags: frozenset[Flag]
+    silent: bool = False
+    unchanged_since: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Copy(Command):
+    numbers: SequenceSet
+    by_uid: bool
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class Move(Command):
+    """RFC 6851"""
+
+    numbers: SequenceSet
+    by_uid: bool
+    mailbox: str

@@ -1,0 +1,76 @@
+"""One client's end of the protocol, without a socket: octets in, commands out.
+
+    receive_data(octets)      whatever has come
+    next_event()              a Command, or what else is due; None: more octets are needed
+
+The connection knows the protocol's state and limits, nothing of mail. What it sends is encoded
+by `responses`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pymap.limits import Limits
+from pymap.wire.commands import Command
+from pymap.wire.errors import BadCommand, Refused
+from pymap.wire.framer import Event, Framer, Overflow, TooBig
+from pymap.wire.parse import CommandSpec, State, parse
+
+__all__ = ["BadEvent", "Connection", "Ready", "State"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A command to carry out."""
+
+    command: Command
+    spec: CommandSpec
+
+
+@dataclass(frozen=True, slots=True)
+class BadEvent:
+    """A command that cannot be carried out: answer `tag` for the reason `error`."""
+
+    tag: str
+    error: Exception
+
+
+class Connection:
+    """The four states, the framing and the parsing of one connection."""
+
+    __slots__ = ("_state", "framer", "last_text", "limits", "utf8")
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.framer = Framer(limits)
+        self.utf8 = False  # after ENABLE UTF8=ACCEPT or IMAP4rev2
+        self.last_text = b""  # of the last frame, for the log
+        self._state = State.NOT_AUTHENTICATED
+
+    @property
+    def state(self) -> State:
+        return self._state
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self._state = state
+        self.framer.authenticated = state is not State.NOT_AUTHENTICATED
+
+    def receive_data(self, data: bytes | bytearray | memoryview) -> None:
+        self.framer.receive_data(data)
+
+    def next_event(self) -> Ready | BadEvent | Event | Overflow | None:
+        frame = self.framer.next()
+        if frame is None or isinstance(frame, Event | Overflow):
+            return frame
+        if isinstance(frame, TooBig):
+            # A message over APPENDLIMIT is refused by name, RFC 7889 4; other literals are
+            # the client's mistake.
+            error = Refused("TOOBIG", frame.text) if frame.is_message else BadCommand(frame.text)
+            return BadEvent(frame.tag, error)
+        self.last_text = frame.text
+        tag, command, error_, spec = parse(frame, self._state, self.utf8, self.limits)
+        if command is None or spec is None:
+            return BadEvent(tag, error_ or BadCommand("Unknown command"))
+        return Ready(command, spec)

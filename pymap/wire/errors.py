@@ -1,0 +1,17 @@
+"""How a command can fail before the session sees it."""
+
+from __future__ import annotations
+
+__all__ = ["BadCommand", "Refused"]
+
+
+class BadCommand(Exception):
+    """The client spoke badly: it gets a tagged BAD with this text.   RFC 9051 7.1.3"""
+
+
+class Refused(Exception):
+    """Well said, but it cannot be done: a tagged NO with a response code.   RFC 9051 7.1.2"""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code

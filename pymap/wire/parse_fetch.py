@@ -1,0 +1,162 @@
+"""FETCH: data items, sections, partials and modifiers."""
+
+from __future__ import annotations
+
+import re
+
+from pymap.limits import Limits
+from pymap.wire.commands import Fetch, FetchAttribute, FetchItem
+from pymap.wire.errors import BadCommand
+from pymap.wire.scanner import Scanner
+from pymap.wire.types import Section, SectionText
+
+__all__ = ["fetch"]
+
+_ITEM = re.compile(rb"[A-Za-z0-9.]+")
+_PART = re.compile(rb"(?:[1-9]\d{0,9})(?:\.[1-9]\d{0,9})*")
+_TEXT = re.compile(rb"[A-Za-z.]+")
+_PARTIAL = re.compile(rb"<(\d{1,19})\.(\d{1,19})>")
+
+_A = FetchAttribute
+_FAST = (_A.FLAGS, _A.INTERNALDATE, _A.SIZE)
+_MACROS = {
+    b"FAST": _FAST,
+    b"ALL": (*_FAST, _A.ENVELOPE),
+    b"FULL": (*_FAST, _A.ENVELOPE, _A.BODY_STRUCTURE),
+}
+"""RFC 9051 6.4.5"""
+
+_PLAIN = {
+    attribute.value.encode("ascii"): FetchItem(
+        # RFC822 and RFC822.TEXT set \Seen as BODY[] does.   RFC 3501 6.4.5
+        attribute, peek=attribute not in (_A.RFC822, _A.RFC822_TEXT),
+    )
+    for attribute in FetchAttribute if not attribute.value.endswith("[]")
+}  # fmt: skip
+
+
+def fetch(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> Fetch:
+    """fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att /
+    "(" fetch-att *(SP fetch-att) ")") [SP "(" fetch-modifier *(SP fetch-modifier) ")"]
+
+    RFC 9051 9; modifiers RFC 4466 2.4, RFC 7162 3.1.4.1 and 3.2.6
+    """
+    s.sp()
+    numbers = s.sequence_set()
+    s.sp()
+    items: list[FetchItem] = []
+    if s.accept(b"("):
+        cost = 0
+        while not s.accept(b")"):
+            if items:
+                s.sp()
+            item = _item(s)
+            items.append(item)
+            cost += 1 + len(item.section.fields)
+            if cost > limits.fetch_items:
+                raise BadCommand("Too many data items")
+        if not items:
+            raise BadCommand("Expected a data item")
+    elif (macro := _ITEM.match(s.text, s.pos)) and macro[0].upper() in _MACROS:
+        s.pos = macro.end()
+        items += [_PLAIN[a.value.encode("ascii")] for a in _MACROS[macro[0].upper()]]
+    else:
+        items.append(_item(s))
+    changed_since, vanished = _modifiers(s) if s.accept(b" ") else (None, False)
+    # VANISHED makes sense only for UIDs and together with CHANGEDSINCE.   RFC 7162 3.2.6
+    if vanished and (not by_uid or changed_since is None):
+        raise BadCommand("VANISHED needs UID FETCH with CHANGEDSINCE")
+    # The same item twice is answered once.
+    return Fetch(tag, numbers, by_uid, tuple(dict.fromkeys(items)), changed_since, vanished)
+
+
+def _item(s: Scanner) -> FetchItem:
+    name = s.match(_ITEM, "a data item")[0].upper()
+    if not s.at(b"["):
+        if name not in _PLAIN:
+            raise BadCommand("Unknown data item")
+        return _PLAIN[name]
+    s.expect(b"[")
+    if name in (b"BODY", b"BODY.PEEK"):
+        section = _section(s)
+        return FetchItem(_A.SECTION, section, _partial(s), peek=name == b"BODY.PEEK")
+    if name in (b"BINARY", b"BINARY.PEEK"):
+        section = _section(s, parts_only=True)
+        return FetchItem(_A.BINARY, section, _partial(s), peek=name == b"BINARY.PEEK")
+    if name == b"BINARY.SIZE":
+        return FetchItem(_A.BINARY_SIZE, _section(s, parts_only=True))
+    raise BadCommand("Unknown data item")
+
+
+def _section(s: Scanner, parts_only: bool = False) -> Section:
+    """section = "[" [section-spec] "]", the first bracket already read."""
+    path: tuple[int, ...] = ()
+    text: SectionText | None = None
+    names: tuple[str, ...] = ()
+    if found := _PART.match(s.text, s.pos):
+        s.pos = found.end()
+        path = tuple(int(number) for number in found[0].split(b"."))
+        more = not s.at(b"]")
+        if more:
+            s.expect(b".")
+    else:
+        more = not s.at(b"]")
+    if more:
+        if parts_only:
+            raise BadCommand("Expected a part number")
+        text, names = _section_text(s)
+        if text is SectionText.MIME and not path:
+            raise BadCommand("MIME needs a part number")
+    s.expect(b"]")
+    return Section(path, text, names)
+
+
+def _section_text(s: Scanner) -> tuple[SectionText, tuple[str, ...]]:
+    """section-msgtext = "HEADER" / "HEADER.FIELDS" [".NOT"] SP header-list / "TEXT" """
+    name = s.match(_TEXT, "a section")[0].upper().decode("ascii")
+    try:
+        text = SectionText(name)
+    except ValueError:
+        raise BadCommand("Unknown section") from None
+    if text not in (SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT):
+        return text, ()
+    s.sp()
+    s.expect(b"(")
+    names = [_header_name(s)]
+    while s.accept(b" "):
+        names.append(_header_name(s))
+    s.expect(b")")
+    return text, tuple(names)
+
+
+def _header_name(s: Scanner) -> str:
+    """header-fld-name = astring; a name that no field can have matches nothing."""
+    return s.astring().decode("utf-8", "replace")
+
+
+def _partial(s: Scanner) -> tuple[int, int] | None:
+    """partial = "<" number64 "." nz-number64 ">"   RFC 9051 9"""
+    if not s.at(b"<"):
+        return None
+    found = s.match(_PARTIAL, "a partial")
+    offset, length = int(found[1]), int(found[2])
+    if not length or max(offset, length) >= 1 << 63:
+        raise BadCommand("Partial out of range")
+    return offset, length
+
+
+def _modifiers(s: Scanner) -> tuple[int | None, bool]:
+    s.expect(b"(")
+    changed_since, vanished = None, False
+    while True:
+        match s.keyword():
+            case "CHANGEDSINCE":
+                s.sp()
+                changed_since = s.number64()
+            case "VANISHED":
+                vanished = True
+            case _:
+                raise BadCommand("Unknown FETCH modifier")
+        if s.accept(b")"):
+            return changed_since, vanished
+        s.sp()

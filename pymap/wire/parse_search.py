@@ -1,0 +1,211 @@
+"""SEARCH: return options, charset, and the program of search keys."""
+
+from __future__ import annotations
+
+import codecs
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pymap.limits import Limits
+from pymap.wire import search as k
+from pymap.wire.commands import Search
+from pymap.wire.errors import BadCommand, Refused
+from pymap.wire.scanner import Scanner
+from pymap.wire.types import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, Flag
+
+__all__ = ["CHARSETS", "search"]
+
+CHARSETS = ("US-ASCII", "UTF-8")
+"""What BADCHARSET names; any text encoding that Python knows is taken."""
+
+
+@dataclass(slots=True)
+class _Program:
+    """What is counted and remembered while one SEARCH is read."""
+
+    limits: Limits
+    charset: str = "utf-8"
+    keys: int = 0
+    uses_modseq: bool = False
+
+
+def search(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> Search:
+    """search = "SEARCH" [SP "RETURN" SP "(" [options] ")"] SP search-program
+    search-program = ["CHARSET" SP charset SP] search-key *(SP search-key)
+
+    RFC 9051 9, RFC 4466 2.6
+    """
+    s.sp()
+    program = _Program(limits)
+    returns = None
+    if _next_is(s, b"RETURN "):
+        returns = _returns(s)
+        s.sp()
+    if _next_is(s, b"CHARSET "):
+        program.charset = _charset(s)
+        s.sp()
+    keys = [_key(s, program, 0)]
+    while s.at(b" ") and not s.at_end:
+        s.sp()
+        keys.append(_key(s, program, 0))
+    key = keys[0] if len(keys) == 1 else k.And(tuple(keys))
+    return Search(tag, by_uid, key, returns, program.uses_modseq)
+
+
+def _next_is(s: Scanner, word: bytes) -> bool:
+    """Step over a word of the grammar, in any case."""
+    if s.text[s.pos : s.pos + len(word)].upper() != word:
+        return False
+    s.pos += len(word)
+    return True
+
+
+def _returns(s: Scanner) -> frozenset[k.SearchReturn]:
+    """RETURN () is RETURN (ALL).   RFC 4731 3.1"""
+    s.expect(b"(")
+    found: set[k.SearchReturn] = set()
+    while not s.accept(b")"):
+        if found:
+            s.sp()
+        try:
+            found.add(k.SearchReturn(s.keyword()))
+        except ValueError:
+            raise BadCommand("Unknown search return option") from None
+    return frozenset(found or {k.SearchReturn.ALL})
+
+
+def _charset(s: Scanner) -> str:
+    name = s.astring()
+    try:
+        info = codecs.lookup(name.decode("ascii"))
+    except (LookupError, ValueError):
+        info = None
+    # Not every codec is a charset: there is also rot13.
+    if info is None or not getattr(info, "_is_text_encoding", True):
+        raise Refused(f"BADCHARSET ({' '.join(CHARSETS)})", "Unknown charset")
+    return info.name
+
+
+def _text(s: Scanner, program: _Program) -> str:
+    """An astring in the program's charset. Without CHARSET it may be UTF-8: clients after
+    UTF8=ACCEPT send it so (RFC 6855 3), and others mean it."""
+    raw = s.astring()
+    try:
+        return raw.decode(program.charset)
+    except (UnicodeError, ValueError) as error:
+        raise BadCommand("Text is not in the charset of the search") from error
+
+
+def _key(s: Scanner, program: _Program, depth: int) -> k.SearchKey:
+    """search-key; nesting and number of keys are bounded, RFC 9051 does not say by what."""
+    program.keys += 1
+    if program.keys > program.limits.search_keys:
+        raise Refused("LIMIT", "Too many search keys")
+    if depth > program.limits.search_depth:
+        raise Refused("LIMIT", "Search keys nested too deeply")
+    if s.accept(b"("):
+        keys = [_key(s, program, depth + 1)]
+        while s.accept(b" "):
+            keys.append(_key(s, program, depth + 1))
+        s.expect(b")")
+        return keys[0] if len(keys) == 1 else k.And(tuple(keys))
+    if s.text[s.pos : s.pos + 1] in _NUMBERS:
+        return k.Numbers(s.sequence_set(), by_uid=False)
+    name = s.keyword()
+    if (constant := _CONSTANTS.get(name)) is not None:
+        return constant
+    if (parser := _PARSERS.get(name)) is None:
+        raise BadCommand("Unknown search key")
+    s.sp()
+    return parser(s, program, depth + 1)
+
+
+_NUMBERS = (b"0", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8", b"9", b"*", b"$")
+
+_CONSTANTS: dict[str, k.SearchKey] = {
+    "ALL": k.All(),
+    "ANSWERED": k.HasFlag(ANSWERED),
+    "DELETED": k.HasFlag(DELETED),
+    "DRAFT": k.HasFlag(DRAFT),
+    "FLAGGED": k.HasFlag(FLAGGED),
+    "SEEN": k.HasFlag(SEEN),
+    "UNANSWERED": k.Not(k.HasFlag(ANSWERED)),
+    "UNDELETED": k.Not(k.HasFlag(DELETED)),
+    "UNDRAFT": k.Not(k.HasFlag(DRAFT)),
+    "UNFLAGGED": k.Not(k.HasFlag(FLAGGED)),
+    "UNSEEN": k.Not(k.HasFlag(SEEN)),
+    "RECENT": k.Recent(),
+    "OLD": k.Not(k.Recent()),
+    "NEW": k.And((k.Recent(), k.Not(k.HasFlag(SEEN)))),
+    "SAVEDATESUPPORTED": k.All(saved_dates=True),
+}
+
+KeyParser = Callable[[Scanner, _Program, int], k.SearchKey]
+
+
+def _header_key(name: str) -> KeyParser:
+    return lambda s, program, depth: k.Header(name, _text(s, program))
+
+
+def _date_key(key: k.DateKey, compare: k.Compare) -> KeyParser:
+    return lambda s, program, depth: k.Date(key, compare, s.date())
+
+
+def _keyword(s: Scanner, program: _Program, depth: int) -> k.SearchKey:
+    return k.HasFlag(Flag.of(s.atom()))
+
+
+def _header(s: Scanner, program: _Program, depth: int) -> k.SearchKey:
+    name = s.astring().decode("utf-8", "replace")
+    s.sp()
+    return k.Header(name, _text(s, program))
+
+
+def _or(s: Scanner, program: _Program, depth: int) -> k.SearchKey:
+    left = _key(s, program, depth)
+    s.sp()
+    return k.Or(left, _key(s, program, depth))
+
+
+def _modseq(s: Scanner, program: _Program, depth: int) -> k.SearchKey:
+    """ "MODSEQ" [SP entry-name SP entry-type-req] SP mod-sequence-valzer   RFC 7162 3.1.5
+
+    The modseqs of this server are of whole messages, so the entry makes no difference.
+    """
+    program.uses_modseq = True
+    if s.at(b'"'):
+        s.string()
+        s.sp()
+        if s.keyword() not in ("PRIV", "SHARED", "ALL"):
+            raise BadCommand("Unknown entry type")
+        s.sp()
+    return k.ModSeq(s.number64())
+
+
+_PARSERS: dict[str, KeyParser] = {
+    "KEYWORD": _keyword,
+    "UNKEYWORD": lambda s, program, depth: k.Not(_keyword(s, program, depth)),
+    "NOT": lambda s, program, depth: k.Not(_key(s, program, depth)),
+    "OR": _or,
+    "UID": lambda s, program, depth: k.Numbers(s.sequence_set(), by_uid=True),
+    "LARGER": lambda s, program, depth: k.Size(s.number64(), larger=True),
+    "SMALLER": lambda s, program, depth: k.Size(s.number64(), larger=False),
+    "OLDER": lambda s, program, depth: k.Within(s.nz_number(), older=True),
+    "YOUNGER": lambda s, program, depth: k.Within(s.nz_number(), older=False),
+    "MODSEQ": _modseq,
+    "EMAILID": lambda s, program, depth: k.EmailId(s.atom()),
+    "THREADID": lambda s, program, depth: k.ThreadId(s.atom()),
+    "BODY": lambda s, program, depth: k.InBody(_text(s, program)),
+    "TEXT": lambda s, program, depth: k.Text(_text(s, program)),
+    "HEADER": _header,
+    **{name: _header_key(name) for name in ("FROM", "TO", "CC", "BCC", "SUBJECT")},
+    **{
+        prefix + compare.value: _date_key(key, compare)
+        for prefix, key in (
+            ("", k.DateKey.INTERNAL),
+            ("SENT", k.DateKey.SENT),
+            ("SAVED", k.DateKey.SAVED),
+        )
+        for compare in k.Compare
+    },
+}

@@ -1,0 +1,281 @@
+"""What the server says, one frozen value per response; encoding one cannot fail.
+
+`encode(utf8)` gives the octets with their CRLF; `utf8` says how the client reads mailbox names
+(RFC 6855 3). FETCH answers by the thousand are not made of these: `imap/fetch.py` renders them
+from columns.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+from pymap.wire import modutf7
+from pymap.wire.types import Section, UidSet
+
+__all__ = [
+    "Capability",
+    "Condition",
+    "Continuation",
+    "ESearch",
+    "Enabled",
+    "Exists",
+    "Expunge",
+    "Flags",
+    "IdResponse",
+    "ListResponse",
+    "NamespaceResponse",
+    "Recent",
+    "Response",
+    "SearchResponse",
+    "Status",
+    "StatusResponse",
+    "Tagged",
+    "Untagged",
+    "Vanished",
+    "astring",
+    "literal",
+    "mailbox",
+    "nstring",
+    "section_label",
+]
+
+_ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+")
+_ASTRING = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\]+")
+_QUOTABLE = re.compile(rb"[\x20-\x7e]*")
+_QUOTABLE_UTF8 = re.compile(rb"[^\x00-\x1f\x7f]*")
+_SPECIAL = re.compile(rb'(["\\])')
+
+
+def literal(octets: bytes | memoryview) -> bytes:
+    """literal, or literal8 where there is a NUL.   RFC 9051 9"""
+    raw = bytes(octets)
+    return b"%b{%d}\r\n%b" % (b"~" if b"\0" in raw else b"", len(raw), raw)
+
+
+def string(raw: bytes, utf8: bool = False) -> bytes:
+    """string = quoted / literal"""
+    if (_QUOTABLE_UTF8 if utf8 else _QUOTABLE).fullmatch(raw):
+        return b'"%b"' % _SPECIAL.sub(rb"\\\1", raw)
+    return literal(raw)
+
+
+def nstring(raw: bytes | None) -> bytes:
+    """nstring = string / nil"""
+    return b"NIL" if raw is None else string(raw)
+
+
+def astring(raw: bytes, utf8: bool = False) -> bytes:
+    """astring: as an atom where it can be one and is not NIL."""
+    if _ASTRING.fullmatch(raw) and raw.upper() != b"NIL":
+        return raw
+    return string(raw, utf8)
+
+
+def mailbox(name: str, utf8: bool) -> bytes:
+    """A mailbox name: UTF-8 for those who said so, else modified UTF-7."""
+    return astring(name.encode("utf-8") if utf8 else modutf7.encode(name), utf8)
+
+
+def section_label(section: Section) -> bytes:
+    """section-spec as it stands between the brackets of a FETCH answer."""
+    words = [b".".join(b"%d" % number for number in section.path)] if section.path else []
+    if section.text is not None:
+        words.append(section.text.value.encode("ascii"))
+    label = b".".join(words)
+    if section.fields:
+        label += b" (%b)" % b" ".join(astring(name.encode("utf-8")) for name in section.fields)
+    return label
+
+
+class Condition(Enum):
+    """RFC 9051 7.1"""
+
+    OK = b"OK"
+    NO = b"NO"
+    BAD = b"BAD"
+    BYE = b"BYE"
+
+
+class Response:
+    __slots__ = ()
+
+    def encode(self, utf8: bool) -> bytes:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged(Response):
+    """`code` is what stands in the brackets, in ASCII."""
+
+    tag: str
+    condition: Condition
+    text: str
+    code: str | None = None
+
+    def encode(self, utf8: bool) -> bytes:
+        code = f"[{self.code}] " if self.code else ""
+        return f"{self.tag} {self.condition.value.decode()} {code}{self.text}\r\n".encode()
+
+
+def Untagged(condition: Condition, text: str, code: str | None = None) -> Tagged:  # noqa: N802
+    """A status response that answers no command."""
+    return Tagged("*", condition, text, code)
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation(Response):
+    """``+``: the server waits for more of the command."""
+
+    data: bytes = b""
+
+    def encode(self, utf8: bool) -> bytes:
+        return b"+ %b\r\n" % self.data
+
+
+@dataclass(frozen=True, slots=True)
+class Capability(Response):
+    names: Sequence[str]
+
+    def encode(self, utf8: bool) -> bytes:
+        return f"* CAPABILITY {' '.join(self.names)}\r\n".encode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class Enabled(Response):
+    names: Sequence[str]
+
+    def encode(self, utf8: bool) -> bytes:
+        return " ".join(["* ENABLED", *self.names]).encode("ascii") + b"\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class IdResponse(Response):
+    params: Sequence[tuple[str, str]]
+
+    def encode(self, utf8: bool) -> bytes:
+        words = b" ".join(string(word.encode("utf-8")) for pair in self.params for word in pair)
+        return b"* ID (%b)\r\n" % words if words else b"* ID NIL\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Flags(Response):
+    """`flags` is rendered: names with spaces between."""
+
+    flags: bytes
+
+    def encode(self, utf8: bool) -> bytes:
+        return b"* FLAGS (%b)\r\n" % self.flags
+
+
+@dataclass(frozen=True, slots=True)
+class Exists(Response):
+    count: int
+
+    def encode(self, utf8: bool) -> bytes:
+        return b"* %d EXISTS\r\n" % self.count
+
+
+@dataclass(frozen=True, slots=True)
+class Recent(Response):
+    count: int
+
+    def encode(self, utf8: bool) -> bytes:
+        return b"* %d RECENT\r\n" % self.count
+
+
+@dataclass(frozen=True, slots=True)
+class Expunge(Response):
+    """Many EXPUNGE responses: `numbers` as they hold one after the other."""
+
+    numbers: Iterable[int]
+
+    def encode(self, utf8: bool) -> bytes:
+        return b"".join(map(b"* %d EXPUNGE\r\n".__mod__, self.numbers))
+
+
+@dataclass(frozen=True, slots=True)
+class Vanished(Response):
+    """RFC 7162 3.2.10"""
+
+    uids: UidSet
+    earlier: bool = False
+
+    def encode(self, utf8: bool) -> bytes:
+        return f"* VANISHED {'(EARLIER) ' if self.earlier else ''}{self.uids}\r\n".encode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceResponse(Response):
+    """Personal namespaces only.   RFC 2342 5"""
+
+    delimiter: str
+
+    def encode(self, utf8: bool) -> bytes:
+        return f'* NAMESPACE (("" "{self.delimiter}")) NIL NIL\r\n'.encode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class ListResponse(Response):
+    """LIST, or LSUB. `childinfo` names the selection options that inferiors match.
+
+    RFC 9051 7.3.1, RFC 5258 6
+    """
+
+    name: str
+    attributes: Sequence[str]
+    delimiter: str
+    childinfo: Sequence[str] = ()
+    keyword: bytes = b"LIST"
+
+    def encode(self, utf8: bool) -> bytes:
+        line = b'* %b (%b) "%b" %b' % (
+            self.keyword,
+            " ".join(self.attributes).encode("ascii"),
+            self.delimiter.encode("ascii"),
+            mailbox(self.name, utf8) if self.name else b'""',
+        )
+        if self.childinfo:
+            words = " ".join(f'"{option}"' for option in self.childinfo)
+            line += f' ("CHILDINFO" ({words}))'.encode("ascii")
+        return line + b"\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class StatusResponse(Response):
+    mailbox: str
+    items: Sequence[tuple[str, str]]
+
+    def encode(self, utf8: bool) -> bytes:
+        words = " ".join(f"{name} {value}" for name, value in self.items)
+        return b"* STATUS %b (%b)\r\n" % (mailbox(self.mailbox, utf8), words.encode("ascii"))
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResponse(Response):
+    """RFC 3501 7.2.5; `modseq` RFC 7162 3.1.5"""
+
+    numbers: Iterable[int]
+    modseq: int | None = None
+
+    def encode(self, utf8: bool) -> bytes:
+        line = b"* SEARCH" + b"".join(map(b" %d".__mod__, self.numbers))
+        if self.modseq is not None:
+            line += b" (MODSEQ %d)" % self.modseq
+        return line + b"\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ESearch(Response):
+    """RFC 4731 3.1"""
+
+    tag: str
+    by_uid: bool
+    items: Sequence[tuple[str, str]]
+
+    def encode(self, utf8: bool) -> bytes:
+        words = "".join(f" {name} {value}" for name, value in self.items)
+        by_uid = " UID" if self.by_uid else ""
+        return f'* ESEARCH (TAG "{self.tag}"){by_uid}{words}\r\n'.encode("ascii")

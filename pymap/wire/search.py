@@ -1,0 +1,169 @@
+"""What SEARCH can ask for, as a tree of values.   RFC 9051 6.4.4
+
+Texts are decoded when the tree is built; evaluation is in `imap/search.py`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import NamedTuple
+
+from pymap.wire.types import Flag, SequenceSet
+
+__all__ = [
+    "All",
+    "And",
+    "Compare",
+    "Date",
+    "DateKey",
+    "EmailId",
+    "HasFlag",
+    "Header",
+    "InBody",
+    "ModSeq",
+    "Not",
+    "Numbers",
+    "Or",
+    "Recent",
+    "SearchKey",
+    "SearchReturn",
+    "Size",
+    "Text",
+    "ThreadId",
+    "Within",
+]
+
+
+class SearchReturn(Enum):
+    """search-return-opt.   RFC 4731 3.1, RFC 5182 2.1"""
+
+    MIN = "MIN"
+    MAX = "MAX"
+    ALL = "ALL"
+    COUNT = "COUNT"
+    SAVE = "SAVE"
+
+
+class Compare(Enum):
+    BEFORE = "BEFORE"
+    ON = "ON"
+    SINCE = "SINCE"
+
+
+class DateKey(Enum):
+    """Which of a message's dates: INTERNALDATE, its Date header, SAVEDATE (RFC 8514 4.3)."""
+
+    INTERNAL = "INTERNAL"
+    SENT = "SENT"
+    SAVED = "SAVED"
+
+
+class All(NamedTuple):
+    """ALL; with `saved_dates`, SAVEDATESUPPORTED: all where the mailbox keeps save dates."""
+
+    saved_dates: bool = False
+
+
+class HasFlag(NamedTuple):
+    flag: Flag
+
+
+class Recent(NamedTuple):
+    r"""RECENT: a fact about the session, not a flag.   RFC 3501 6.4.4"""
+
+
+class Numbers(NamedTuple):
+    """A message set: sequence numbers, or UIDs."""
+
+    numbers: SequenceSet
+    by_uid: bool
+
+
+class Size(NamedTuple):
+    """LARGER and SMALLER: strictly more, strictly less octets than `size`."""
+
+    size: int
+    larger: bool
+
+
+class Date(NamedTuple):
+    key: DateKey
+    compare: Compare
+    day: int
+
+
+class Within(NamedTuple):
+    """OLDER and YOUNGER.   RFC 5032"""
+
+    seconds: int
+    older: bool
+
+
+class ModSeq(NamedTuple):
+    """MODSEQ: changed at `modseq` or later.   RFC 7162 3.1.5"""
+
+    modseq: int
+
+
+class EmailId(NamedTuple):
+    """EMAILID.   RFC 8474 6"""
+
+    id: str
+
+
+class ThreadId(NamedTuple):
+    """THREADID.   RFC 8474 6"""
+
+    id: str
+
+
+class Header(NamedTuple):
+    """HEADER, and its short forms FROM, TO, CC, BCC, SUBJECT: `text` in a field of that name."""
+
+    name: str
+    text: str
+
+
+class InBody(NamedTuple):
+    """BODY: `text` in the body."""
+
+    text: str
+
+
+class Text(NamedTuple):
+    """TEXT: `text` in the header or the body."""
+
+    text: str
+
+
+class Not(NamedTuple):
+    key: SearchKey
+
+
+class And(NamedTuple):
+    keys: tuple[SearchKey, ...]
+
+
+class Or(NamedTuple):
+    left: SearchKey
+    right: SearchKey
+
+
+SearchKey = (
+    All
+    | HasFlag
+    | Recent
+    | Numbers
+    | Size
+    | Date
+    | Within
+    | ModSeq
+    | EmailId
+    | ThreadId
+    | Header
+    | InBody
+    | Text
+    | Not
+    | And
+    | Or
+)

@@ -1,0 +1,59 @@
+"""The protocol lines for the log, without what is secret or large.
+
+Rule 1: a literal is never shown, in either direction: it may be a message or a password.
+Rule 2: of a line that tries to log in, nothing behind the command is shown, well-formed or not.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+__all__ = ["Trace"]
+
+MAX_SHOWN = 400  # octets of a line
+
+_SECRET = re.compile(rb"(?i)\b(LOGIN|AUTHENTICATE(?: +[A-Z0-9_-]+)?)\b.*", re.DOTALL)
+_LITERAL = re.compile(rb"\{(\d+)\}\r\n")
+
+
+class Trace:
+    """`show` gets a side, ``C:`` or ``S:``, and a line."""
+
+    __slots__ = ("_hidden", "_line", "_show")
+
+    def __init__(self, show: Callable[[str, str], None]) -> None:
+        self._show = show
+        self._hidden = 0  # octets of a sent literal still to come
+        self._line = b""
+
+    def received(self, text: bytes) -> None:
+        """A frame's text: its literals have been cut out already."""
+        self._emit("C:", _SECRET.sub(rb"\1 <secret>", text))
+
+    def sent(self, octets: bytes | memoryview) -> None:
+        """Any piece of what is sent; lines are put together from pieces."""
+        data, at = bytes(octets), 0
+        while at < len(data):
+            if self._hidden:
+                step = min(self._hidden, len(data) - at)
+                self._hidden -= step
+                at += step
+                continue
+            end = data.find(b"\n", at)
+            if end < 0:
+                self._line = (self._line + data[at:])[:MAX_SHOWN]
+                return
+            line = data[at : end + 1]
+            at = end + 1
+            self._line += line if len(self._line) < MAX_SHOWN else b""
+            if announced := _LITERAL.search(line):
+                self._hidden = int(announced[1])
+                self._line = self._line.rstrip() + b"... "
+            else:
+                self._emit("S:", self._line)
+                self._line = b""
+
+    def _emit(self, side: str, line: bytes) -> None:
+        shown = line.rstrip(b"\r\n")[:MAX_SHOWN]
+        self._show(side, shown.decode("utf-8", "backslashreplace").replace("\r\n", "... "))

@@ -1,0 +1,157 @@
+"""Imports point one way: each layer may use what stands in its row, and never the reverse.
+
+ARCHITECTURE.md, section 2. An import for types only counts as well, for the arrow is about
+what a reader must know; the few that point back for a type stand in FOR_TYPES.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+# layer -> what it may import of ours, besides itself. A name stands for the module
+# or package and all below it; where two rows fit a module, the longer name counts.
+LAYERS: dict[str, list[str]] = {
+    "pymap.__main__": ["pymap.main"],
+    "pymap.main": [
+        "pymap.config", "pymap.plugin", "pymap.imap.server", "pymap.auth",
+        "pymap.backend.api", "pymap.backend.errors",
+    ],
+    "pymap.plugin": ["pymap.backend.api", "pymap.backend.errors"],
+    "pymap.imap": [
+        "pymap.wire", "pymap.mime", "pymap.auth",
+        "pymap.backend.api", "pymap.backend.errors", "pymap.backend.index",
+    ],
+    "pymap.auth": ["pymap.backend.api", "pymap.backend.errors"],
+    # The concrete stores: pymap.backend.dict, and those to come.
+    "pymap.backend": [
+        "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors",
+        "pymap.wire.types", "pymap.mime",
+    ],
+    "pymap.backend.conformance": [
+        "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors",
+        "pymap.wire.types", "pymap.mime",
+    ],
+    "pymap.backend.index": [
+        "pymap.backend.api", "pymap.backend.errors", "pymap.wire.types", "pymap.mime",
+    ],
+    "pymap.backend.api": ["pymap.backend.errors", "pymap.wire.types", "pymap.mime"],
+    "pymap.backend.errors": [],
+    "pymap.mime": ["pymap.wire.types"],
+    "pymap.wire": [],
+    # Plain values, and the package itself with its version: open to all.
+    "pymap.config": ["pymap.limits"],
+    "pymap.limits": [],
+    "pymap": [],
+}  # fmt: skip
+OPEN_TO_ALL = {"pymap", "pymap.limits", "pymap.config"}
+FOR_TYPES = {"pymap.backend.api": "pymap.backend.index"}  # the columns that a mailbox hands over
+NO_IO = ["pymap.wire", "pymap.mime", "pymap.imap.view"]
+CLOCKS = r"time\.(time|monotonic|perf_counter|sleep)(_ns)?|datetime\.(now|today|utcnow)"
+
+MODULES: dict[str, Path] = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted((ROOT / "pymap").rglob("*.py"))
+}
+
+
+def within(module: str, layer: str) -> bool:
+    return module == layer or module.startswith(layer + ".")
+
+
+def layer_of(module: str) -> str:
+    """The row of the table that a module belongs to; a store's own name for each store."""
+    row = max((layer for layer in LAYERS if within(module, layer)), key=len)
+    if row == "pymap.backend":
+        return ".".join(module.split(".")[:3])
+    return module if row == "pymap" else row  # "pymap" is the package's own file, not what is in it
+
+
+class Import(NamedTuple):
+    name: str
+    line: int
+    for_types: bool
+
+
+def imports(module: str, path: Path) -> Iterator[Import]:
+    """Everything that a module imports; relative names are resolved."""
+    package = module.split(".")
+    if path.name != "__init__.py":
+        package.pop()
+    tree = ast.parse(path.read_bytes(), str(path))
+    for_types = {
+        id(node)
+        for block in ast.walk(tree)
+        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
+        for statement in block.body
+        for node in ast.walk(statement)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parents = package[: len(package) + 1 - node.level] if node.level else []
+            source = ".".join([*parents, *filter(None, [node.module])])
+            members = [f"{source}.{alias.name}" for alias in node.names]
+            names = [member if member in MODULES else source for member in members]
+        else:
+            continue
+        for name in names:
+            yield Import(name, node.lineno, id(node) in for_types)
+
+
+def allowed(module: str, imported: str) -> bool:
+    layer = layer_of(module)
+    if imported in OPEN_TO_ALL:
+        return layer not in OPEN_TO_ALL or imported in LAYERS[layer]
+    if layer_of(imported) == layer:
+        return True
+    row = LAYERS[layer] if layer in LAYERS else LAYERS["pymap.backend"]
+    return any(within(imported, other) for other in row)
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_module_has_a_layer(module: str) -> None:
+    layer = layer_of(module)
+    assert layer in LAYERS or within(layer, "pymap.backend"), "give it a row in LAYERS"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_one_way(module: str) -> None:
+    backwards = [
+        f"{module}, line {line}: {name}"
+        for name, line, for_types in imports(module, MODULES[module])
+        if within(name, "pymap") and not allowed(module, name)
+        if not (for_types and FOR_TYPES.get(module) == name)
+    ]
+    assert not backwards
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if any(within(m, n) for n in NO_IO)])
+def test_core_has_no_io_and_no_clock(module: str) -> None:
+    foreign = {"asyncio", "select", "selectors", "socket", "ssl", "threading"}
+    assert not [i for i in imports(module, MODULES[module]) if i.name.split(".")[0] in foreign]
+    for node in ast.walk(ast.parse(MODULES[module].read_bytes())):
+        assert not isinstance(node, ast.AsyncFunctionDef), node.name
+        if isinstance(node, ast.Call):
+            assert not re.fullmatch(CLOCKS, ast.unparse(node.func)), node.lineno
+
+
+def test_the_rules_see_an_arrow_backwards() -> None:
+    assert allowed("pymap.imap.fetch", "pymap.wire.types")
+    assert allowed("pymap.imap.fetch", "pymap.imap.view")
+    assert allowed("pymap.backend.maildir.index", "pymap.backend.maildir.files")
+    assert allowed("pymap.wire.framer", "pymap.limits")
+    assert not allowed("pymap.wire.framer", "pymap.mime.parse")
+    assert not allowed("pymap.mime.parse", "pymap.wire.encode")
+    assert not allowed("pymap.imap.fetch", "pymap.backend.dict")
+    assert not allowed("pymap.main", "pymap.backend.dict")
+    assert not allowed("pymap.backend.dict.mailbox", "pymap.imap.session")
+    assert not allowed("pymap.backend.maildir", "pymap.backend.dict")
+    assert not allowed("pymap.backend.index", "pymap.backend.dict")
+    assert not allowed("pymap.limits", "pymap.config")
