@@ -118,7 +118,7 @@ class _Missing(ArgumentParser):
         super().__init__(prog="pymap", add_help=False)
         self.why = why
 
-    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]  # noqa: ANN001,ANN201  argparse's
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
         self.exit(2, f"pymap: {self.why}\n")
 
 
@@ -183,7 +183,7 @@ def _ssl_context(config: Config) -> ssl.SSLContext | None:
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
-        import uvloop  # noqa: PLC0415  optional
+        import uvloop
     except ImportError:
         return None
     return uvloop.new_event_loop
@@ -266,8 +266,8 @@ def _allow_many_sockets() -> None:
 
 def _drop_privileges(config: Config) -> None:
     """Become another user, the groups first: afterwards it would no longer be allowed."""
-    import grp  # noqa: PLC0415  POSIX only
-    import pwd  # noqa: PLC0415  POSIX only
+    import grp
+    import pwd
 
     user = group = None
     if config.set_uid is not None:

@@ -50,7 +50,10 @@ LAYERS: dict[str, list[str]] = {
     "pymap": [],
 }  # fmt: skip
 OPEN_TO_ALL = {"pymap", "pymap.limits", "pymap.config"}
-FOR_TYPES = {"pymap.backend.api": "pymap.backend.index"}  # the columns that a mailbox hands over
+FOR_TYPES = {
+    "pymap.backend.api": "pymap.backend.index",  # the columns that a mailbox hands over
+    "pymap.plugin": "pymap.imap.server",  # what a service runs beside
+}
 NO_IO = ["pymap.wire", "pymap.mime", "pymap.imap.view"]
 CLOCKS = r"time\.(time|monotonic|perf_counter|sleep)(_ns)?|datetime\.(now|today|utcnow)"
 

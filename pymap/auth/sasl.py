@@ -68,8 +68,8 @@ class Exchange:
         self._challenge: bytes | None = None
 
     def step(self, response: bytes | None) -> bytes | Credentials:
-        """Give the client's response, None when it has sent none yet; returns the next challenge, or
-        in the end the credentials. Raises ValueError for a malformed response."""
+        """Give the client's response, None when it has sent none yet; returns the next challenge,
+        or in the end the credentials. Raises ValueError for a malformed response."""
         if self._challenge is None and response is not None:
             # An initial response answers an empty first challenge.   RFC 4959 3
             self._challenge = b""

@@ -41,7 +41,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from pymap.backend.errors import MessageExpunged
 from pymap.mime import Digest, digest
-from pymap.wire.types import DELETED, SEEN, Flag, FlagOp, InternalDate, UidSet
+from pymap.wire.types import DELETED, NO_UIDS, SEEN, Flag, FlagOp, InternalDate, UidSet
 
 if TYPE_CHECKING:
     from pymap.backend.index import MessageIndex
@@ -128,7 +128,7 @@ class Stored(NamedTuple):
     before: int
     modseq: int
     changed: UidSet
-    failed: UidSet = UidSet()
+    failed: UidSet = NO_UIDS
 
 
 class Copied(NamedTuple):
@@ -211,7 +211,7 @@ class Mailbox(ABC):
     async def wait(self, since: int) -> None:
         """Return once the modseq may be above `since`. One call per mailbox and process runs at a
         time. The default looks every second; a store that can push should."""
-        while (await self.snapshot()).modseq <= since:
+        while (await self.snapshot()).modseq <= since:  # noqa: ASYNC110  there is nothing to wait on
             await asyncio.sleep(1)
 
     async def status(self) -> MailboxStatus:
@@ -264,7 +264,7 @@ class Mailbox(ABC):
             messages.append(
                 NewMessage(content, row.flags, row.internal_date, digest(content), row.email_id)
             )
-        made = await target.append(messages) if messages else UidSet()
+        made = await target.append(messages) if messages else NO_UIDS
         return Copied(target.uid_validity, UidSet.from_sorted([row.uid for row in rows]), made)
 
     async def move(self, uids: UidSet, target: Mailbox) -> Copied:
@@ -274,12 +274,13 @@ class Mailbox(ABC):
         await self.expunge(copied.source)
         return copied
 
-    async def claim_recent(self) -> UidSet:
-        r"""The messages that no session has been told of as \Recent yet; the caller now has been.
+    async def claim_recent(self, peek: bool = False) -> UidSet:
+        r"""The messages that no session has been told of as \Recent yet; the caller now has been,
+        unless it only peeks.
 
         The default has none, as IMAP4rev2 does.   RFC 3501 2.3.2
         """
-        return UidSet()
+        return NO_UIDS
 
 
 class MailboxInfo(NamedTuple):

@@ -23,7 +23,17 @@ from weakref import WeakValueDictionary
 
 from pymap.backend.api import Changes, Mailbox, MailboxStatus, Row, Stored
 from pymap.backend.errors import LimitReached, MailboxGone
-from pymap.wire.types import DELETED, RECENT, SEEN, SYSTEM_FLAGS, Flag, FlagOp, InternalDate, UidSet
+from pymap.wire.types import (
+    DELETED,
+    NO_UIDS,
+    RECENT,
+    SEEN,
+    SYSTEM_FLAGS,
+    Flag,
+    FlagOp,
+    InternalDate,
+    UidSet,
+)
 
 __all__ = ["ChangeLog", "FlagTable", "MessageIndex", "NewRow", "OpenMailbox", "OpenMailboxes"]
 
@@ -108,7 +118,7 @@ class ChangeLog:
         """All that changed after `modseq`, strictly; `modseq` is not below `floor`."""
         at = bisect_right(self._modseqs, modseq)
         if at == len(self._sets):
-            return UidSet()
+            return NO_UIDS
         if at == len(self._sets) - 1:
             return self._sets[at]
         return UidSet(pair for uids in self._sets[at:] for pair in uids.ranges)
@@ -190,13 +200,13 @@ class MessageIndex:
         """What happened after modseq `since`, strictly."""
         vanished = self.vanished_since(since)
         return Changes(
-            self.modseq, self.changed_since(since), vanished or UidSet(), vanished is not None
+            self.modseq, self.changed_since(since), vanished or NO_UIDS, vanished is not None
         )
 
     def changed_since(self, modseq: int) -> UidSet:
         """The messages that are new or changed after `modseq`."""
         if modseq >= self.modseq:
-            return UidSet()
+            return NO_UIDS
         if modseq >= self.changed_log.floor:
             return self.changed_log.since(modseq).present_in(self.uids)
         newer = [uid for uid, at in zip(self.uids, self.modseqs, strict=True) if at > modseq]
@@ -205,7 +215,7 @@ class MessageIndex:
     def vanished_since(self, modseq: int) -> UidSet | None:
         """The UIDs expunged after `modseq`; None if that is no longer known."""
         if modseq >= self.modseq:
-            return UidSet()
+            return NO_UIDS
         return self.vanished_log.since(modseq) if modseq >= self.vanished_log.floor else None
 
     def position(self, uid: int) -> int | None:
@@ -234,7 +244,7 @@ class MessageIndex:
         """Add messages at one new modseq; returns their UIDs. Raises LimitReached, then nothing
         was added."""
         if not rows:
-            return UidSet()
+            return NO_UIDS
         self.flags.admit(frozenset[Flag]().union(*(row.flags for row in rows)))
         first, modseq = self.uid_next, self.modseq + 1
         for uid, row in enumerate(rows, first):
@@ -242,6 +252,38 @@ class MessageIndex:
                 uid, modseq, row.flags, row.size, row.internal_date, row.save_date, row.email_id
             )
         self.uid_next = first + len(rows)
+        made = UidSet(((first, self.uid_next - 1),))
+        self._advance(modseq, changed=made)
+        return made
+
+    def copy_from(self, source: MessageIndex, uids: UidSet, save_date: int) -> UidSet:
+        """Add copies of messages of another index, or of this one, column by column; returns their
+        UIDs. Raises LimitReached, then nothing was added."""
+        slices = uids.slices(source.uids)
+        if not slices:
+            return NO_UIDS
+        numbers = source.flags.sets
+        flagsets = array("I")
+        for start, stop in slices:
+            flagsets += source.flagsets[start:stop]
+        used = set(flagsets)
+        self.flags.admit(frozenset[Flag]().union(*(numbers[number] for number in used)))
+        become = {number: self.flags.number(numbers[number]) for number in used}
+        count, first, modseq = len(flagsets), self.uid_next, self.modseq + 1
+        flagsets = array("I", map(become.__getitem__, flagsets))
+        for start, stop in slices:
+            sizes = source.sizes[start:stop]
+            self.sizes += sizes
+            self.size += sum(sizes)
+            self.dates += source.dates[start:stop]
+            self.zones += source.zones[start:stop]
+            self.email_ids += source.email_ids[start:stop]
+        self.flagsets += flagsets
+        self.counts.update(flagsets)
+        self.modseqs += array("Q", (modseq,)) * count
+        self.saved += array("q", (save_date,)) * count
+        self.uids.extend(range(first, first + count))
+        self.uid_next = first + count
         made = UidSet(((first, self.uid_next - 1),))
         self._advance(modseq, changed=made)
         return made
@@ -255,7 +297,7 @@ class MessageIndex:
         before, modseq = self.modseq, self.modseq + 1
         become = _Become(self.flags, op, flags)
         changed: list[int] = []
-        failed = UidSet()
+        failed = NO_UIDS
         if unchanged_since is not None:
             failed = self._changed_since(uids, unchanged_since)
             uids -= failed
@@ -277,7 +319,7 @@ class MessageIndex:
             self.counts.subtract(counted)
             self.counts.update(new)
         if not changed:
-            return Stored(before, before, UidSet(), failed)
+            return Stored(before, before, NO_UIDS, failed)
         made = UidSet.from_sorted(changed)
         self._advance(modseq, changed=made)
         return Stored(before, modseq, made, failed)
@@ -378,9 +420,7 @@ class MessageIndex:
             self.email_ids[:] = compress(self.email_ids, kept)
         self.uids = uids  # rule 2
 
-    def _advance(
-        self, modseq: int, changed: UidSet = UidSet(), vanished: UidSet = UidSet()
-    ) -> None:  # noqa: B008  immutable
+    def _advance(self, modseq: int, changed: UidSet = NO_UIDS, vanished: UidSet = NO_UIDS) -> None:
         self.modseq = modseq
         if changed:
             self.changed_log.add(modseq, changed)
@@ -438,7 +478,7 @@ class OpenMailbox:
             snapshot = await mailbox.snapshot()
             uids = UidSet.from_sorted(snapshot.uids)
             rows = await mailbox.metadata(uids)
-            index.apply(Changes(snapshot.modseq, uids, UidSet()), rows, snapshot.uid_next)
+            index.apply(Changes(snapshot.modseq, uids, NO_UIDS), rows, snapshot.uid_next)
             index.changed_log.floor = index.vanished_log.floor = snapshot.modseq
             self._filled = True
             return

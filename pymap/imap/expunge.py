@@ -38,19 +38,16 @@ def _deleted(view: MailboxView) -> UidSet:
 
 
 async def close(session: Session, command: Close) -> Done:
-    """Expunges without telling, unless the mailbox was opened read-only.   RFC 9051 6.4.1"""
+    """Expunges without telling, unless the mailbox was opened read-only: neither the messages nor
+    the new HIGHESTMODSEQ.   RFC 9051 6.4.1, RFC 7162 3.2.8"""
     view = session.selected()
-    code = None
     if not view.readonly:
         await view.opened.sync()
         doomed = _deleted(view)
         if doomed:
             await view.mailbox.expunge(doomed)
-            await view.opened.sync()
-        if session.qresync:
-            code = f"HIGHESTMODSEQ {view.index.modseq}"  # RFC 7162 3.2.8
     session.deselect()
-    return Done("CLOSE completed", code)
+    return Done("CLOSE completed")
 
 
 async def unselect(session: Session, command: Unselect) -> Done:

@@ -7,8 +7,10 @@ other sections open a message, and a long one leaves in pieces, at the client's 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from itertools import compress
+from operator import attrgetter
+from typing import NamedTuple, cast
 
 from pymap import mime
 from pymap.backend.api import Digest
@@ -18,8 +20,8 @@ from pymap.imap.session import Done, Peer, Session
 from pymap.imap.view import Batch, MailboxView, Slices, spans
 from pymap.wire import responses as r
 from pymap.wire.commands import Fetch, FetchAttribute, FetchItem
-from pymap.wire.errors import Refused
-from pymap.wire.types import SEEN, FlagOp, Section, SectionText, UidSet
+from pymap.wire.errors import BadCommand, Refused
+from pymap.wire.types import NO_UIDS, SEEN, FlagOp, Section, SectionText, UidSet
 
 __all__ = ["fetch"]
 
@@ -106,7 +108,7 @@ def changed_after(view: MailboxView, slices: Slices, modseq: int) -> Slices:
 def _send_vanished(session: Session, view: MailboxView, command: Fetch, since: int) -> None:
     """What of the UIDs asked for was expunged since.   RFC 7162 3.2.6"""
     if not session.qresync:
-        raise Refused("CLIENTBUG", "VANISHED needs ENABLE QRESYNC")
+        raise BadCommand("VANISHED needs ENABLE QRESYNC")
     index = view.index
     highest = max(index.uid_next - 1, 0)
     asked = UidSet(command.numbers.resolve(highest))
@@ -115,7 +117,7 @@ def _send_vanished(session: Session, view: MailboxView, command: Fetch, since: i
     vanished = index.vanished_since(since)
     if vanished is None:
         # The log does not reach back: all that is not there may have been expunged since.
-        vanished = (UidSet(((1, highest),)) if highest else UidSet()) - UidSet.from_sorted(
+        vanished = (UidSet(((1, highest),)) if highest else NO_UIDS) - UidSet.from_sorted(
             index.uids
         )
     # What this client has not been told of yet will be told by the tagged response's news.
@@ -180,7 +182,7 @@ async def _set_seen(view: MailboxView, batch: Batch) -> bool:
         return False
     done = await view.mailbox.store(UidSet.from_sorted(unseen), FlagOp.ADD, frozenset((SEEN,)))
     await view.opened.sync()
-    view.stored(done)
+    view.stored(done, view.told_flags)
     return True
 
 
@@ -189,41 +191,82 @@ async def _send_rich(
 ) -> int:
     """Send answers with items that are not columns; returns how many."""
     mailbox, uids = view.mailbox, batch.uids
-    digests: Sequence[Digest | None] = ()
-    headers: Sequence[bytes | None] = ()
+    digests: Sequence[Digest | None] = [None] * len(uids)
+    headers: Sequence[bytes | None] = [None] * len(uids)
     # Rendered before anything is awaited: the rows of the batch hold until then.
-    prefix = lines(view, batch, columns, b" " if columns else b"")
+    heads: Sequence[bytes] = lines(view, batch, columns, b" " if columns else b"")
     if plan.digests or plan.contents:
         digests = await mailbox.digests(uids)
     if plan.headers:
         headers = await mailbox.headers(uids)
+    # A message expunged meanwhile has neither.
+    there = [
+        (digest is not None or not (plan.digests or plan.contents))
+        and (header is not None or not plan.headers)
+        for digest, header in zip(digests, headers, strict=True)
+    ]
+    if not all(there):
+        uids, heads = list(compress(uids, there)), list(compress(heads, there))
+        digests, headers = list(compress(digests, there)), list(compress(headers, there))
+    known = cast(Sequence[Digest], digests)
+    values = [heads]
+    values += [list(map(_DERIVED[item.attribute], known)) for item in plan.digests]
+    values += [_header_values(item, cast(Sequence[bytes], headers)) for item in plan.headers]
+    text = b"%b" + b" ".join(_text(item) for item in (*plan.digests, *plan.headers))
+    if plan.contents:
+        text += b" " if len(values) > 1 else b""
+        rendered = map(text.__mod__, zip(*values, strict=True))
+        return await _send_opened(writer, view, plan.contents, uids, known, list(rendered))
+    text += b")\r\n"
+    writer.write(b"".join(map(text.__mod__, zip(*values, strict=True))))
+    return len(uids)
+
+
+_DERIVED: dict[FetchAttribute, Callable[[Digest], bytes]] = {
+    _A.ENVELOPE: attrgetter("envelope"),
+    _A.BODYSTRUCTURE: attrgetter("bodystructure"),
+}
+
+
+def _text(item: FetchItem) -> bytes:
+    """The format of a data item whose value is rendered."""
+    return _label(item).replace(b"%", b"%%") + b" %b"
+
+
+def _header_values(item: FetchItem, headers: Sequence[bytes]) -> list[bytes]:
+    """HEADER, HEADER.FIELDS and the like, as literals."""
+    section = item.section
+    if section.text in (SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT):
+        excluding = section.text is SectionText.HEADER_FIELDS_NOT
+        headers = [mime.header_fields(header, section.fields, excluding) for header in headers]
+    if item.partial is not None:
+        headers = [bytes(_cut(item, header)) for header in headers]
+    return [b"{%d}\r\n%b" % (len(header), header) for header in headers]
+
+
+async def _send_opened(
+    writer: _Writer,
+    view: MailboxView,
+    items: Sequence[FetchItem],
+    uids: Sequence[int],
+    digests: Sequence[Digest],
+    heads: Sequence[bytes],
+) -> int:
+    """Send answers that begin with `heads` and end in items that need the message's octets;
+    returns how many."""
     sent = 0
     refused: Refused | None = None
-    for at, uid in enumerate(uids):
-        digest = digests[at] if digests else None
-        header = headers[at] if headers else None
-        if (digests and digest is None) or (headers and header is None):
-            continue
-        pieces: list[bytes] = []
-        if digest is not None:
-            pieces += [_derived(item, digest) for item in plan.digests]
-        if header is not None:
-            pieces += [_header(item, header) for item in plan.headers]
-        if not plan.contents:
-            writer.write(prefix[at] + b" ".join(pieces) + b")\r\n")
-            sent += 1
-            continue
-        assert digest is not None
+    for uid, digest, head in zip(uids, digests, heads, strict=True):
         try:
-            content = await mailbox.content(uid)
-            literals = [_content(item, content, digest) for item in plan.contents]
+            content = await view.mailbox.content(uid)
+            literals = [_content(item, content, digest) for item in items]
         except MessageExpunged:
             continue
         except Refused as error:
             # Nothing of this message was sent yet. The others still are.   RFC 3516 4.3
             refused = error
             continue
-        await _send_contents(writer, prefix[at] + b"".join(p + b" " for p in pieces), literals)
+        await _send_contents(writer, head, literals)
         sent += 1
     if refused is not None:
         raise refused
@@ -245,27 +288,12 @@ async def _send_contents(
     writer.write(b")\r\n")
 
 
-def _derived(item: FetchItem, digest: Digest) -> bytes:
-    if item.attribute is _A.ENVELOPE:
-        return b"ENVELOPE " + digest.envelope
-    return b"BODYSTRUCTURE " + digest.bodystructure
-
-
-def _header(item: FetchItem, header: bytes) -> bytes:
-    section = item.section
-    if section.text in (SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT):
-        excluding = section.text is SectionText.HEADER_FIELDS_NOT
-        header = mime.header_fields(header, section.fields, excluding)
-    label, header = _label(item), bytes(_cut(item, header))
-    return b"%b {%d}\r\n%b" % (label, len(header), header)
-
-
 def _label(item: FetchItem) -> bytes:
     """The item's name in the answer; a partial shows its offset only.   RFC 9051 7.5.2"""
-    if item.attribute in _RFC822:
-        return item.attribute.value.encode("ascii")
-    name = item.attribute.value[:-2].encode("ascii")
-    label = b"%b[%b]" % (name, r.section_label(item.section))
+    name = item.attribute.value
+    if not name.endswith("[]"):
+        return name.encode("ascii")
+    label = b"%b[%b]" % (name[:-2].encode("ascii"), r.section_label(item.section))
     return label if item.partial is None else b"%b<%d>" % (label, item.partial[0])
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from pymap.backend.api import DELIMITER, MailboxInfo
 from pymap.backend.errors import MailboxNotFound
-from pymap.imap.mailboxes import status_items
+from pymap.imap.mailboxes import INBOX, status_items
 from pymap.imap.session import Done, Session
 from pymap.wire import responses as r
 from pymap.wire.commands import List, ListReturn, ListSelect, Lsub
 
-__all__ = ["list_", "list_entry", "lsub", "matcher"]
+__all__ = ["any_of", "list_", "list_entry", "lsub", "matcher"]
 
 _RUNS = re.compile(r"[*%]{2,}")
 BREATH = 200  # mailboxes listed until others get their turn
@@ -61,6 +61,13 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     return matches
 
 
+def any_of(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a name matches any of the patterns; INBOX does so in any case of letters."""
+    matchers = [matcher(pattern) for pattern in patterns]
+    for_inbox = [matcher(pattern.upper()) for pattern in patterns]
+    return lambda name: any(matches(name) for matches in (for_inbox if name == INBOX else matchers))
+
+
 class _Tree:
     """The mailboxes of an account and what LIST says of each: looked up, not searched."""
 
@@ -75,14 +82,19 @@ class _Tree:
         return self.infos.keys() | self.parents
 
     def attributes(
-        self, name: str, subscribed: bool, children: bool = True, special_use: bool = True
+        self,
+        name: str,
+        subscribed: bool = True,
+        children: bool = True,
+        special_use: bool = True,
+        extended: bool = True,
     ) -> list[str]:
         """RFC 9051 7.3.1"""
         found = []
         info = self.infos.get(name)
         if info is None or info.id is None:
-            # \\NonExistent implies \\Noselect, which older clients know.   RFC 5258 3
-            found += ["\\NonExistent", "\\Noselect"]
+            # \\NonExistent implies \\Noselect, which is all that older clients know. RFC 5258 3
+            found.append("\\NonExistent" if extended else "\\Noselect")
         if subscribed and name in self.subscribed:
             found.append("\\Subscribed")
         if children:
@@ -104,10 +116,12 @@ async def _tree(session: Session) -> _Tree:
     return _Tree(await account.mailboxes(), await account.subscriptions())
 
 
-async def list_entry(session: Session, name: str) -> r.ListResponse:
-    """The LIST response for one mailbox, as SELECT tells it in IMAP4rev2."""
+async def list_entry(session: Session, name: str, supplied: str) -> r.ListResponse:
+    """The LIST response for one mailbox, as IMAP4rev2 tells it unasked; with the name that the
+    client `supplied`, if that is another.   RFC 9051 6.3.2, 6.3.9.7"""
     tree = await _tree(session)
-    return r.ListResponse(name, tree.attributes(name, subscribed=True), DELIMITER)
+    old_name = supplied if supplied.removesuffix(DELIMITER) != name else None
+    return r.ListResponse(name, tree.attributes(name), DELIMITER, old_name=old_name)
 
 
 async def list_(session: Session, command: List) -> Done:
@@ -126,11 +140,11 @@ async def list_(session: Session, command: List) -> Done:
     tells_children = not command.extended or ListReturn.CHILDREN in returns or session.rev2
     tells_use = not command.extended or by_use or ListReturn.SPECIAL_USE in returns
     names = tree.names() | (tree.subscribed if by_subscription else set())
-    matchers = [matcher(command.reference + pattern) for pattern in command.patterns if pattern]
+    matches = any_of([command.reference + pattern for pattern in command.patterns if pattern])
     for count, name in enumerate(sorted(names, key=_inbox_first), 1):
         if count % BREATH == 0:
             await session.peer.breathe()
-        if not any(matches(name) for matches in matchers):
+        if not matches(name):
             continue
         childinfo: tuple[str, ...] = ()
         chosen = not by_subscription or name in tree.subscribed
@@ -140,7 +154,9 @@ async def list_(session: Session, command: List) -> Done:
             childinfo = ("SUBSCRIBED",)
         if not chosen and not childinfo:
             continue
-        attributes = tree.attributes(name, tells_subscribed, tells_children, tells_use)
+        attributes = tree.attributes(
+            name, tells_subscribed, tells_children, tells_use, command.extended or session.rev2
+        )
         session.send(r.ListResponse(name, attributes, DELIMITER, childinfo))
         if command.status and info is not None and info.id is not None:
             await _send_status(session, command, name)
@@ -148,7 +164,7 @@ async def list_(session: Session, command: List) -> Done:
 
 
 def _inbox_first(name: str) -> tuple[bool, str]:
-    return name != "INBOX", name
+    return name != INBOX, name
 
 
 async def _send_status(session: Session, command: List, name: str) -> None:
@@ -165,7 +181,7 @@ async def lsub(session: Session, command: Lsub) -> Done:
     """Subscribed names. With ``%``, a level above them that is not subscribed itself is shown as
     \\Noselect, so that clients can descend.   RFC 3501 6.3.9"""
     tree = await _tree(session)
-    matches = matcher(command.reference + command.pattern)
+    matches = any_of([command.reference + command.pattern])
     levels = tree.parents_of_subscribed - tree.subscribed if "%" in command.pattern else set()
     for name in sorted(tree.subscribed | levels, key=_inbox_first):
         if matches(name):

@@ -74,6 +74,8 @@ async def create(session: Session, command: Create) -> Done:
     except KeyError as error:
         raise Refused("USEATTR", "Unknown special use") from error
     made = await session.authenticated().create(name, uses)
+    if session.rev2 and command.supplied.removesuffix(DELIMITER) != name:
+        session.send(r.ListResponse(name, (), DELIMITER, old_name=command.supplied))
     return Done("CREATE completed", f"MAILBOXID ({made.id})")
 
 
@@ -82,6 +84,10 @@ async def delete(session: Session, command: Delete) -> Done:
     account, name = session.authenticated(), command.mailbox
     if name == INBOX:
         raise CannotDo("INBOX cannot be deleted")
+    selected = session.view
+    if selected is not None and selected.mailbox.id == await _id_of(session, name):
+        # The client throws away the mailbox that it has selected: nothing to be surprised at.
+        session.deselect()
     try:
         await account.delete(name)
     except MailboxNotFound:
@@ -90,6 +96,13 @@ async def delete(session: Session, command: Delete) -> Done:
             raise Refused("HASCHILDREN", "Only its inferiors can be deleted") from None
         raise
     return Done("DELETE completed")
+
+
+async def _id_of(session: Session, name: str) -> str | None:
+    try:
+        return (await session.authenticated().open(name)).id
+    except MailboxNotFound:
+        return None
 
 
 async def rename(session: Session, command: Rename) -> Done:

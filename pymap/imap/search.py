@@ -27,8 +27,9 @@ from pymap.imap.view import Batch, MailboxView
 from pymap.wire import responses as r
 from pymap.wire import search as k
 from pymap.wire.commands import Search
+from pymap.wire.errors import BadCommand
 from pymap.wire.search import SearchReturn
-from pymap.wire.types import UidSet
+from pymap.wire.types import NO_UIDS, UidSet
 
 __all__ = ["search"]
 
@@ -56,6 +57,8 @@ class Test(NamedTuple):
 async def search(session: Session, command: Search) -> Done:
     """RFC 9051 6.4.4, RFC 4731, RFC 5182, RFC 7162 3.1.5"""
     view = session.selected()
+    if command.names_charset and "UTF8=ACCEPT" in session.enabled:
+        raise BadCommand("CHARSET after ENABLE UTF8=ACCEPT")  # RFC 6855 3
     await view.opened.sync()
     if command.uses_modseq:
         session.enable("CONDSTORE")
@@ -67,7 +70,7 @@ async def search(session: Session, command: Search) -> Done:
     except Exception:
         # A SEARCH that fails leaves nothing saved.   RFC 5182 2.1
         if saves:
-            view.saved = UidSet()
+            view.saved = NO_UIDS
         raise
     batch = evaluation.batch
     uids = [batch.uids[at] for at in found]

@@ -11,7 +11,7 @@ from pymap.wire import responses as r
 from pymap.wire.commands import FetchAttribute, QResync, Select
 from pymap.wire.connection import State
 from pymap.wire.errors import BadCommand
-from pymap.wire.types import SEEN, SequenceSet, UidSet
+from pymap.wire.types import NO_UIDS, SEEN, SequenceSet, UidSet
 
 __all__ = ["select"]
 
@@ -34,8 +34,9 @@ async def select(session: Session, command: Select) -> Done:
     await opened.sync()
     view = MailboxView(opened, command.readonly)
     # IMAP4rev2 has no \\Recent; EXAMINE must not take it from the others.   RFC 3501 6.3.2
-    if not session.rev2 and not command.readonly:
-        view.recent = (await mailbox.claim_recent()).present_in(view.uids, view.exists)
+    if not session.rev2:
+        recent = await mailbox.claim_recent(peek=command.readonly)
+        view.recent = recent.present_in(view.uids, view.exists)
     session.view = view
     session.connection.state = State.SELECTED
     await _describe(session, view, command)
@@ -64,14 +65,14 @@ async def _describe(session: Session, view: MailboxView, command: Select) -> Non
     session.send(r.Untagged(OK, "Highest modseq", f"HIGHESTMODSEQ {index.modseq}"))
     session.send(r.Untagged(OK, "Mailbox id", f"MAILBOXID ({mailbox.id})"))
     if session.rev2:
-        session.send(await list_entry(session, command.mailbox))
+        session.send(await list_entry(session, command.mailbox, command.supplied))
 
 
 async def _resynchronise(session: Session, view: MailboxView, known: QResync) -> None:
     """What was expunged and what changed since the client's modseq.   RFC 7162 3.2.5"""
     index = view.index
     highest = view.uid_next - 1
-    everything = UidSet(((1, highest),)) if highest else UidSet()
+    everything = UidSet(((1, highest),)) if highest else NO_UIDS
     asked = everything
     if known.known_uids is not None:
         asked &= UidSet(known.known_uids.resolve(highest))

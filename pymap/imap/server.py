@@ -17,7 +17,7 @@ import logging
 import socket
 import ssl
 import types
-from collections.abc import AsyncIterator, Callable, Coroutine, Generator
+from collections.abc import AsyncIterator, Coroutine, Generator
 from contextlib import asynccontextmanager, suppress
 from ipaddress import ip_address
 from typing import Any, cast
@@ -297,11 +297,11 @@ class Client(asyncio.BufferedProtocol):
         # Whatever came behind STARTTLS came in the clear.   RFC 9051 11.1
         self.connection.framer.discard()
         self._flush()
-        assert self.transport is not None and self.server.ssl_context is not None
+        context = self.server.ssl_context
+        assert self.transport is not None
+        assert context is not None
         try:
-            made = await self.loop.start_tls(
-                self.transport, self, self.server.ssl_context, server_side=True
-            )
+            made = await self.loop.start_tls(self.transport, self, context, server_side=True)
         except (OSError, ssl.SSLError, ConnectionError) as error:
             log.info("%s: TLS handshake failed: %s", self.name, error)
             raise Disconnect from error
@@ -476,20 +476,16 @@ class Client(asyncio.BufferedProtocol):
 @types.coroutine
 def _carry_on(coroutine: Coroutine[Any, Any, None], waits_for: object) -> Generator[Any, Any, None]:
     """The rest of a coroutine that was stepped by hand and waits for `waits_for`."""
-    step: Callable[[], object]
-    while True:
-        try:
-            value = yield waits_for
-        except BaseException as error:
-            thrown = error
-            step = lambda: coroutine.throw(thrown)  # noqa: E731
-        else:
-            sent = value
-            step = lambda: coroutine.send(sent)  # noqa: E731
-        try:
-            waits_for = step()
-        except StopIteration:
-            return
+    try:
+        while True:
+            try:
+                value = yield waits_for
+            except BaseException as error:
+                waits_for = coroutine.throw(error)
+            else:
+                waits_for = coroutine.send(value)
+    except StopIteration:
+        return
 
 
 def _is_local(peer: object) -> bool:

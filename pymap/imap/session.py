@@ -29,6 +29,7 @@ from pymap.wire.capabilities import CAPABILITIES
 from pymap.wire.commands import Command
 from pymap.wire.connection import BadEvent, Connection, Ready, State
 from pymap.wire.errors import BadCommand, Refused
+from pymap.wire.types import NO_UIDS
 
 __all__ = ["Disconnect", "Done", "Handler", "Peer", "Session"]
 
@@ -227,6 +228,8 @@ class Session:
                     raise Disconnect
                 return answer
             case Refused():
+                if error.empties_result and self.view is not None:
+                    self.view.saved = NO_UIDS
                 return r.Tagged(tag, r.Condition.NO, str(error), error.code)
             case BackendError():
                 return r.Tagged(tag, r.Condition.NO, str(error), error.code)
@@ -248,8 +251,8 @@ class Session:
         news = view.news(may_expunge)
         if news is None:
             return
-        if news.exists is not None and not view.readonly and not self.rev2:
-            view.recent |= await view.mailbox.claim_recent()
+        if news.exists is not None and not self.rev2:
+            view.recent |= await view.mailbox.claim_recent(peek=view.readonly)
         self._send_news(view, news)
 
     def _send_news(self, view: MailboxView, news: News) -> None:

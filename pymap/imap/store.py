@@ -8,7 +8,7 @@ from pymap.imap.session import Done, Session
 from pymap.imap.view import MailboxView, Slices, spans
 from pymap.wire.commands import FetchAttribute, Store
 from pymap.wire.errors import BadCommand
-from pymap.wire.types import SYSTEM_FLAGS, Flag, UidSet
+from pymap.wire.types import NO_UIDS, SYSTEM_FLAGS, Flag, UidSet
 
 __all__ = ["check_flags", "store"]
 
@@ -31,19 +31,21 @@ async def store(session: Session, command: Store) -> Done:
     conditional = command.unchanged_since is not None
     if conditional:
         session.enable("CONDSTORE")
-    # First what others did, so that the answer and the silence are about this command alone.
-    await session.tell(may_expunge=False)
+    index = await view.opened.sync()
     slices = view.resolve(command.numbers, command.by_uid)
     uids = view.uid_set(slices)
+    # What others did and this client does not know is told whatever `.SILENT` says, as it is
+    # after this command.   RFC 9051 6.4.6
+    foreign, known = view.untold(), index.modseq
     done = await view.mailbox.store(uids, command.op, command.flags, command.unchanged_since)
     await view.opened.sync()
-    view.stored(done)
     session.send_keywords(view)
     if done.failed:
         slices = (uids - done.failed).slices(view.uids, view.exists)
-    elif command.silent and conditional:
-        slices = uids.slices(view.uids, view.exists)
     answered = await _answer(session, view, slices, command)
+    if view.stored(done, known):
+        told = NO_UIDS if command.silent else uids - done.failed
+        session.send_flags(view, (foreign - told).slices(view.uids, view.exists))
     missing = not command.silent and answered < sum(stop - start for start, stop in slices)
     if done.failed:
         failed = done.failed if command.by_uid else _numbers(view, done.failed)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from pymap.backend.api import Mailbox, Stored
 from pymap.backend.index import MessageIndex, OpenMailbox
 from pymap.wire.errors import BadCommand
-from pymap.wire.types import SequenceSet, UidSet
+from pymap.wire.types import NO_UIDS, SequenceSet, UidSet
 
 __all__ = ["Batch", "MailboxView", "News", "Slices", "spans"]
 
@@ -70,8 +70,8 @@ class MailboxView:
         self.uid_next = index.uid_next
         self.told = self.told_flags = index.modseq
         self.keywords = len(index.flags.keywords)  # how many FLAGS told of
-        self.recent = UidSet()
-        self.saved = UidSet()  # the $ of SEARCHRES
+        self.recent = NO_UIDS
+        self.saved = NO_UIDS  # the $ of SEARCHRES
 
     @property
     def index(self) -> MessageIndex:
@@ -151,11 +151,11 @@ class MailboxView:
         if self.told == modseq and self.told_flags == modseq:
             return None
         changed = index.changed_since(self.told_flags)
-        known = UidSet(((1, self.uid_next - 1),)) if self.uid_next > 1 else UidSet()
+        known = UidSet(((1, self.uid_next - 1),)) if self.uid_next > 1 else NO_UIDS
         gone = self._gone()
         self.told_flags = modseq
         if gone and not may_expunge:
-            return News(UidSet(), [], None, (changed & known).slices(self.uids, self.exists))
+            return News(NO_UIDS, [], None, (changed & known).slices(self.uids, self.exists))
         vanished = self.uid_set(gone)
         expunged = [n for start, stop in reversed(gone) for n in range(stop, start, -1)]
         before = self.exists - len(expunged)
@@ -182,12 +182,19 @@ class MailboxView:
             vanished = known - known.present_in(index.uids)
         return vanished.slices(self.uids, self.exists)
 
-    def stored(self, done: Stored) -> bool:
-        """Note a STORE of this session, whose answer tells of it. False if another's change
-        came in between: then `news` tells both."""
-        if done.before != self.told_flags:
+    def untold(self) -> UidSet:
+        """The messages with new flags that this client has not been told of."""
+        if self.told_flags == self.opened.index.modseq or self.uid_next == 1:
+            return NO_UIDS
+        changed = self.opened.index.changed_since(self.told_flags)
+        return changed & UidSet(((1, self.uid_next - 1),))
+
+    def stored(self, done: Stored, known: int) -> bool:
+        """Note a STORE of this session, whose answer tells of it, as of all flag changes up to
+        modseq `known`. False if another's change came in between: then `news` tells of both."""
+        if done.before != known:
             return False
-        if self.told == done.before:
+        if self.told == known:
             self.told = done.modseq
         self.told_flags = done.modseq
         return True

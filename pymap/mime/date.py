@@ -11,13 +11,32 @@ MAX_DATE = 200
 """Octets that are looked at; a date is much shorter."""
 
 _MONTHS = {
-    **{b"jan": 1, b"feb": 2, b"mar": 3, b"apr": 4, b"may": 5, b"jun": 6},
-    **{b"jul": 7, b"aug": 8, b"sep": 9, b"oct": 10, b"nov": 11, b"dec": 12},
+    b"jan": 1,
+    b"feb": 2,
+    b"mar": 3,
+    b"apr": 4,
+    b"may": 5,
+    b"jun": 6,
+    b"jul": 7,
+    b"aug": 8,
+    b"sep": 9,
+    b"oct": 10,
+    b"nov": 11,
+    b"dec": 12,
 }
 _ZONES = {
-    **{b"ut": 0, b"utc": 0, b"gmt": 0, b"z": 0},
-    **{b"est": -5, b"edt": -4, b"cst": -6, b"cdt": -5},
-    **{b"mst": -7, b"mdt": -6, b"pst": -8, b"pdt": -7},
+    b"ut": 0,
+    b"utc": 0,
+    b"gmt": 0,
+    b"z": 0,
+    b"est": -5,
+    b"edt": -4,
+    b"cst": -6,
+    b"cdt": -5,
+    b"mst": -7,
+    b"mdt": -6,
+    b"pst": -8,
+    b"pdt": -7,
 }
 """obs-zone, in hours. The other letters were defined backwards in RFC 822 and are "-0000"."""
 

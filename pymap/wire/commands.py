@@ -129,6 +129,8 @@ class Select(Command):
     readonly: bool = False
     condstore: bool = False
     qresync: QResync | None = None
+    supplied: str = ""
+    """The mailbox's name as the client gave it, before it was normalised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +139,7 @@ class Create(Command):
 
     mailbox: str
     special_use: tuple[str, ...] = ()
+    supplied: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +273,7 @@ class Search(Command):
     key: SearchKey
     returns: frozenset[SearchReturn] | None = None
     uses_modseq: bool = False
+    names_charset: bool = False
 
 
 class FetchAttribute(Enum):

@@ -15,7 +15,7 @@ from pymap.limits import Limits
 from pymap.wire.commands import Command
 from pymap.wire.errors import BadCommand, Refused
 from pymap.wire.framer import Event, Framer, Overflow, TooBig
-from pymap.wire.parse import CommandSpec, State, parse
+from pymap.wire.parse import CommandSpec, State, hopeless, parse
 
 __all__ = ["BadEvent", "Connection", "Ready", "State"]
 
@@ -62,6 +62,9 @@ class Connection:
 
     def next_event(self) -> Ready | BadEvent | Event | Overflow | None:
         frame = self.framer.next()
+        if frame is Event.CONTINUE and (refused := hopeless(self.framer.text, self._state)):
+            self.framer.refuse_literal()
+            return BadEvent(*refused)
         if frame is None or isinstance(frame, Event | Overflow):
             return frame
         if isinstance(frame, TooBig):

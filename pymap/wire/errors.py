@@ -15,3 +15,4 @@ class Refused(Exception):
     def __init__(self, code: str, text: str) -> None:
         super().__init__(text)
         self.code = code
+        self.empties_result = False  # a SEARCH RETURN (SAVE) that failed: RFC 5182 2.1

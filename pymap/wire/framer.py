@@ -94,6 +94,15 @@ class Framer:
         self._scanned = 0
         self._start()
 
+    def refuse_literal(self) -> None:
+        """Drop the command whose literal the client waits to send; it goes on with the next."""
+        self._start()
+
+    @property
+    def text(self) -> bytes:
+        """The lines so far of a command that is not complete."""
+        return bytes(self._text)
+
     @property
     def waiting(self) -> int:
         """Octets received and not yet given out."""

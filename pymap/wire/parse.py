@@ -27,7 +27,7 @@ from pymap.wire.parse_select import examine, select
 from pymap.wire.scanner import Scanner
 from pymap.wire.types import FlagOp
 
-__all__ = ["COMMANDS", "CommandSpec", "State", "parse"]
+__all__ = ["COMMANDS", "CommandSpec", "State", "hopeless", "parse"]
 
 
 class State(Enum):
@@ -52,7 +52,7 @@ class CommandSpec(NamedTuple):
     holds_expunges: bool = False
 
 
-_TAG = re.compile(rb"([^\x00-\x20\x7f-\xff(){%*\"\\+]+) ")
+_TAG = re.compile(rb"([^\x00-\x20\x7f-\xff(){%*\"\\+]+)(?: |(?=\r?\n))")
 _NAME = re.compile(rb"[A-Za-z0-9.-]+")
 
 
@@ -69,22 +69,13 @@ def parse(frame: Frame, state: State, utf8: bool, limits: Limits) -> ParsedFrame
     """command = tag SP (...) CRLF. What is wrong with it comes back as `error`, never raised."""
     found = _TAG.match(frame.text)
     if found is None:
-        return ParsedFrame("*", None, BadCommand("Missing tag or command"), None)
+        return ParsedFrame("*", None, BadCommand("Missing tag"), None)
     tag = found[1].decode("ascii")
     scanner = Scanner(frame, utf8)
     scanner.pos = found.end()
     spec = None
     try:
-        name = scanner.match(_NAME, "a command")[0].upper()
-        by_uid = name == b"UID"
-        if by_uid:
-            scanner.sp()
-            name = scanner.match(_NAME, "a command")[0].upper()
-        spec = COMMANDS.get(name)
-        if spec is None or (by_uid and not spec.has_uid_form):
-            raise BadCommand("Unknown command")
-        if state not in spec.states:
-            raise BadCommand(f"Not allowed in the {state.value} state")
+        spec, by_uid = _name(scanner, state)
         command = spec.parser(scanner, tag, by_uid, limits)
         scanner.end()
     except Exception as error:
@@ -92,6 +83,36 @@ def parse(frame: Frame, state: State, utf8: bool, limits: Limits) -> ParsedFrame
         # into BAD, NO or a logged NO [SERVERBUG] is the connection's.
         return ParsedFrame(tag, None, error, spec)
     return ParsedFrame(tag, command, None, spec)
+
+
+def _name(s: Scanner, state: State) -> tuple[CommandSpec, bool]:
+    """The command's name: what it is, and whether it is the UID form."""
+    name = s.match(_NAME, "a command")[0].upper()
+    by_uid = name == b"UID"
+    if by_uid:
+        s.sp()
+        name = s.match(_NAME, "a command")[0].upper()
+    spec = COMMANDS.get(name)
+    if spec is None or (by_uid and not spec.has_uid_form):
+        raise BadCommand("Unknown command")
+    if state not in spec.states:
+        raise BadCommand(f"Not allowed in the {state.value} state")
+    return spec, by_uid
+
+
+def hopeless(line: bytes, state: State) -> tuple[str, BadCommand] | None:
+    """Whether a command that has come up to its first literal can be refused already, as tag and
+    error: then the literal need not be sent at all.   RFC 9051 4.3"""
+    found = _TAG.match(line)
+    if found is None:
+        return "*", BadCommand("Missing tag")
+    scanner = Scanner(Frame(line, []))
+    scanner.pos = found.end()
+    try:
+        _name(scanner, state)
+    except BadCommand as error:
+        return found[1].decode("ascii"), error
+    return None
 
 
 # -- parsers of one or two lines --
@@ -186,7 +207,7 @@ def create(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> c.Create:
     RFC 4466 2.2, RFC 6154 6
     """
     s.sp()
-    mailbox = s.mailbox()
+    mailbox, supplied = s.supplied_mailbox()
     uses: list[str] = []
     if s.accept(b" "):
         s.expect(b"(")
@@ -200,7 +221,7 @@ def create(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> c.Create:
             s.expect(b"\\")
             uses.append("\\" + s.atom())
         s.expect(b")")
-    return c.Create(tag, mailbox, tuple(uses))
+    return c.Create(tag, mailbox, tuple(uses), supplied)
 
 
 def rename(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> c.Rename:

@@ -37,19 +37,24 @@ def search(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> Search:
     """
     s.sp()
     program = _Program(limits)
-    returns = None
+    returns, names_charset = None, False
     if _next_is(s, b"RETURN "):
         returns = _returns(s)
         s.sp()
     if _next_is(s, b"CHARSET "):
-        program.charset = _charset(s)
+        names_charset = True
+        try:
+            program.charset = _charset(s)
+        except Refused as refused:
+            refused.empties_result = returns is not None and k.SearchReturn.SAVE in returns
+            raise
         s.sp()
     keys = [_key(s, program, 0)]
     while s.at(b" ") and not s.at_end:
         s.sp()
         keys.append(_key(s, program, 0))
     key = keys[0] if len(keys) == 1 else k.And(tuple(keys))
-    return Search(tag, by_uid, key, returns, program.uses_modseq)
+    return Search(tag, by_uid, key, returns, program.uses_modseq, names_charset)
 
 
 def _next_is(s: Scanner, word: bytes) -> bool:

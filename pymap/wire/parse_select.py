@@ -23,7 +23,7 @@ def select(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> Select:
 
 def _select(s: Scanner, tag: str, readonly: bool) -> Select:
     s.sp()
-    mailbox = s.mailbox()
+    mailbox, supplied = s.supplied_mailbox()
     condstore, qresync = False, None
     if s.accept(b" "):
         s.expect(b"(")
@@ -39,7 +39,7 @@ def _select(s: Scanner, tag: str, readonly: bool) -> Select:
             if s.accept(b")"):
                 break
             s.sp()
-    return Select(tag, mailbox, readonly, condstore, qresync)
+    return Select(tag, mailbox, readonly, condstore, qresync, supplied)
 
 
 def _qresync(s: Scanner) -> QResync:

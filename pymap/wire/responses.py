@@ -30,7 +30,6 @@ __all__ = [
     "Recent",
     "Response",
     "SearchResponse",
-    "Status",
     "StatusResponse",
     "Tagged",
     "Untagged",
@@ -120,7 +119,7 @@ class Tagged(Response):
         return f"{self.tag} {self.condition.value.decode()} {code}{self.text}\r\n".encode()
 
 
-def Untagged(condition: Condition, text: str, code: str | None = None) -> Tagged:  # noqa: N802
+def Untagged(condition: Condition, text: str, code: str | None = None) -> Tagged:
     """A status response that answers no command."""
     return Tagged("*", condition, text, code)
 
@@ -219,9 +218,10 @@ class NamespaceResponse(Response):
 
 @dataclass(frozen=True, slots=True)
 class ListResponse(Response):
-    """LIST, or LSUB. `childinfo` names the selection options that inferiors match.
+    """LIST, or LSUB. `childinfo` names the selection options that inferiors match, `old_name` is
+    what the client called the mailbox.
 
-    RFC 9051 7.3.1, RFC 5258 6
+    RFC 9051 7.3.1, 6.3.9.7, RFC 5258 6
     """
 
     name: str
@@ -229,6 +229,7 @@ class ListResponse(Response):
     delimiter: str
     childinfo: Sequence[str] = ()
     keyword: bytes = b"LIST"
+    old_name: str | None = None
 
     def encode(self, utf8: bool) -> bytes:
         line = b'* %b (%b) "%b" %b' % (
@@ -240,6 +241,8 @@ class ListResponse(Response):
         if self.childinfo:
             words = " ".join(f'"{option}"' for option in self.childinfo)
             line += f' ("CHILDINFO" ({words}))'.encode("ascii")
+        if self.old_name is not None:
+            line += b' ("OLDNAME" (%b))' % mailbox(self.old_name, utf8)
         return line + b"\r\n"
 
 

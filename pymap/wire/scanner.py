@@ -7,6 +7,7 @@ production raises BadCommand; none of them looks further than it must.
 from __future__ import annotations
 
 import re
+import unicodedata
 from calendar import timegm
 
 from pymap.wire import modutf7
@@ -169,6 +170,11 @@ class Scanner:
         """mailbox = "INBOX" / astring"""
         return self.mailbox_name(self.astring())
 
+    def supplied_mailbox(self) -> tuple[str, str]:
+        """The mailbox that is meant, and its name as the client gave it."""
+        raw = self.astring()
+        return self.mailbox_name(raw), raw.decode("utf-8", "replace")
+
     def list_mailbox(self) -> str:
         """list-mailbox = 1*list-char / string"""
         found = _LIST_MAILBOX.match(self.text, self.pos)
@@ -189,10 +195,12 @@ class Scanner:
                 name = modutf7.decode(raw)
         except ValueError as error:
             raise BadCommand("Malformed mailbox name") from error
-        return "INBOX" if name.isascii() and name.upper() == "INBOX" else name
+        if name.isascii():
+            return "INBOX" if name.upper() == "INBOX" else name
+        return unicodedata.normalize("NFC", name)  # Net-Unicode, RFC 9051 5.1
 
     def flag(self) -> Flag:
-        r"""flag = "\Answered" / ... / flag-keyword; an unknown \name is refused where it is used."""
+        r"""flag = "\Answered" / ... / flag-keyword; an unknown \name is refused by its user."""
         return Flag.of(self.match(_FLAG, "a flag")[0].decode("ascii"))
 
     def flag_list(self, limit: int) -> frozenset[Flag]:

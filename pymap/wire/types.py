@@ -5,7 +5,6 @@ They know no octets but their own wire form, and import nothing of ours.
 
 from __future__ import annotations
 
-import re
 import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
@@ -23,6 +22,7 @@ __all__ = [
     "SEEN",
     "SYSTEM_FLAGS",
     "Flag",
+    "NO_UIDS",
     "FlagOp",
     "InternalDate",
     "Section",
@@ -335,6 +335,9 @@ class UidSet:
         for start, stop in parts:
             members.extend(uids[start:stop])
         return UidSet.from_sorted(members)
+
+
+NO_UIDS = UidSet()
 
 
 class SectionText(Enum):

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from secrets import token_hex
 from typing import NamedTuple
 
@@ -89,30 +90,27 @@ class DictMailbox(Mailbox):
 
     def add(self, messages: Sequence[NewMessage], recent: bool = True) -> UidSet:
         """`append`, for those who fill a mailbox from within the process."""
-        made = self._add(
-            [StoredMessage(bytes(message.content), message.digest) for message in messages],
-            [
-                NewRow(
-                    message.flags,
-                    len(message.content),
-                    message.internal_date,
-                    int(time.time()),
-                    message.email_id or "M" + token_hex(8),
-                )
-                for message in messages
-            ],
-        )
+        now = int(time.time())
+        rows = [
+            NewRow(m.flags, len(m.content), m.internal_date, now, m.email_id or "M" + token_hex(8))
+            for m in messages
+        ]
+        kept = [StoredMessage(bytes(m.content), m.digest) for m in messages]
+        with self._adding(kept) as index:
+            made = index.append(rows)
         if not recent:
             self._recent_from = self.index.uid_next
         return made
 
-    def _add(self, messages: Sequence[StoredMessage], rows: Sequence[NewRow]) -> UidSet:
+    @contextmanager
+    def _adding(self, messages: Sequence[StoredMessage]) -> Iterator[MessageIndex]:
+        """Rows for `messages` are added to the index inside, or none of both."""
         index = self._alive()
         # The messages first: whoever is told of the rows may ask for them at once.
         first = index.uid_next
         self.messages.update(enumerate(messages, first))
         try:
-            return index.append(rows)
+            yield index
         except Exception:
             for uid in range(first, first + len(messages)):
                 del self.messages[uid]
@@ -143,16 +141,15 @@ class DictMailbox(Mailbox):
     def _copy(self, uids: UidSet, target: Mailbox) -> Copied:
         if not isinstance(target, DictMailbox):
             raise CannotDo("Mailboxes of different stores")
-        now = int(time.time())
-        rows = self._alive().rows(uids)
-        made = target._add(
-            [self.messages[row.uid] for row in rows],
-            [NewRow(row.flags, row.size, row.internal_date, now, row.email_id) for row in rows],
-        )
-        return Copied(target.uid_validity, UidSet.from_sorted([row.uid for row in rows]), made)
+        source = uids.present_in(self._alive().uids)
+        with target._adding([self.messages[uid] for uid in source]) as index:
+            made = index.copy_from(self.index, source, int(time.time()))
+        return Copied(target.uid_validity, source, made)
 
-    async def claim_recent(self) -> UidSet:
-        first, self._recent_from = self._recent_from, self.index.uid_next
-        if first == self._recent_from:
+    async def claim_recent(self, peek: bool = False) -> UidSet:
+        first, uid_next = self._recent_from, self.index.uid_next
+        if first == uid_next:
             return UidSet()
-        return UidSet(((first, self._recent_from - 1),)).present_in(self.index.uids)
+        if not peek:
+            self._recent_from = uid_next
+        return UidSet(((first, uid_next - 1),)).present_in(self.index.uids)
