@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import pymap
+from docs.extensions import page
 from pymap.limits import Limits
 
 ROOT = Path(__file__).parents[1]
@@ -94,3 +95,7 @@ def test_script_can_be_run(name: str) -> None:
 def test_ci_runs_what_developers_run() -> None:
     for name in (".ci/run", ".travis.yml", ".github/workflows/ci.yml"):
         assert "scripts/test" in text(ROOT / name), name
+
+
+def test_the_page_of_extensions_is_current() -> None:
+    assert (ROOT / "docs/extensions.md").read_text("utf-8") == page(), "run scripts/extensions"

@@ -25,6 +25,8 @@ async def append(session: Session, command: Append) -> Done:
     """RFC 9051 6.3.12, RFC 3502; APPENDUID RFC 4315 3"""
     for message in command.messages:
         check_flags(message.flags)
+        if not message.content:
+            raise Refused(None, "An empty message cannot be appended")  # RFC 3502 6.3.11
         if not session.connection.utf8:
             _refuse_utf8_header(message.content)
     target = await open_target(session, command.mailbox)

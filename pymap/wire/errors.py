@@ -10,9 +10,10 @@ class BadCommand(Exception):
 
 
 class Refused(Exception):
-    """Well said, but it cannot be done: a tagged NO with a response code.   RFC 9051 7.1.2"""
+    """Well said, but it cannot be done: a tagged NO, with a response code where there is one that
+    says more.   RFC 9051 7.1.2"""
 
-    def __init__(self, code: str, text: str) -> None:
+    def __init__(self, code: str | None, text: str) -> None:
         super().__init__(text)
         self.code = code
         self.empties_result = False  # a SEARCH RETURN (SAVE) that failed: RFC 5182 2.1
