@@ -241,7 +241,7 @@ def _header_values(item: FetchItem, headers: Sequence[bytes]) -> list[bytes]:
         headers = [mime.header_fields(header, section.fields, excluding) for header in headers]
     if item.partial is not None:
         headers = [bytes(_cut(item, header)) for header in headers]
-    return [b"{%d}\r\n%b" % (len(header), header) for header in headers]
+    return [r.literal(header) for header in headers]
 
 
 async def _send_opened(
@@ -321,8 +321,11 @@ def _content(item: FetchItem, content: bytes, digest: Digest) -> tuple[bytes, by
     if octets is None:
         return _label(item) + b" NIL", b""
     octets = _cut(item, octets)
-    # Octets with NUL travel as literal8, where the client asked for BINARY.   RFC 3516 4.4
-    literal8 = item.attribute is _A.BINARY and b"\0" in bytes(octets)
+    # NUL travels in a literal8 only. For BINARY that is RFC 3516 4.2. For BODY[] that RFC would
+    # have us make up another encoding (6), but a message comes back as it was appended: only a
+    # client that once sent it as literal8 can meet this.
+    may = item.attribute is _A.BINARY or b"\0" in content
+    literal8 = may and b"\0" in bytes(octets)
     return b"%b %b{%d}\r\n" % (_label(item), b"~" if literal8 else b"", len(octets)), octets
 
 

@@ -51,7 +51,7 @@ _SPECIAL = re.compile(rb'(["\\])')
 def literal(octets: bytes | memoryview) -> bytes:
     """literal, or literal8 where there is a NUL.   RFC 9051 9"""
     raw = bytes(octets)
-    return b"%b{%d}\r\n%b" % (b"~" if b"\0" in raw else b"", len(raw), raw)
+    return (b"~{%d}\r\n%b" if b"\0" in raw else b"{%d}\r\n%b") % (len(raw), raw)
 
 
 def string(raw: bytes, utf8: bool = False) -> bytes:

@@ -1,0 +1,1 @@
+"""IMAP sessions written as text, and the program that plays them (see README.md)."""
