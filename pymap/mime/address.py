@@ -94,6 +94,7 @@ class _Reader:
         self.words: list[_Word] = []
         self.phrase: list[_Word] | None = None  # what stood before "<"
         self.in_angle = False
+        self.has_at_sign = False  # since the entry began
         self.route: bytes | None = None
         self.comment: bytes | None = None
         self.spaced = False
@@ -121,6 +122,9 @@ class _Reader:
         return self.found
 
     def _word(self, text: bytes, at_sign: bool = False) -> None:
+        if self.phrase is not None and not self.in_angle:
+            return  # after ">", where no words may stand
+        self.has_at_sign |= at_sign
         self.words.append(_Word(text, self.spaced, at_sign))
         self.spaced = False
 
@@ -146,7 +150,9 @@ class _Reader:
                 self._word(b",")  # between the domains of a route
             case b",":
                 self._flush()
-            case b":" if not self.in_group and self._is_phrase():
+            case b":" if self.has_at_sign:
+                self._word(b":")  # a port, perhaps
+            case b":" if not self.in_group and self.phrase is None:
                 # group = display-name ":" [group-list] ";" [CFWS]   RFC 5322 3.4
                 self.found.append(Address(None, None, _phrase(self.words) or b"", None))
                 self.in_group = True
@@ -159,16 +165,12 @@ class _Reader:
             case b")" | b"<" | b":":
                 self.spaced = True  # makes no sense here
 
-    def _is_phrase(self) -> bool:
-        return self.phrase is None and not any(word.at_sign for word in self.words)
-
     def _flush(self) -> None:
         """The entry ends: make an address of it, unless it is empty."""
         words, phrase, route, comment = self.words, self.phrase, self.route, self.comment
         self._next()
         name: bytes | None
         if phrase is not None:
-            # Words after ">" make no sense there; they are no part of the address.
             name = _phrase(phrase)
         elif not words:
             return
