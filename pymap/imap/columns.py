@@ -7,7 +7,7 @@ columns into FETCH responses at some 0.3 us a message and item.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pymap.backend.index import NO_SAVE_DATE
 from pymap.imap.view import Batch, MailboxView
@@ -17,6 +17,9 @@ from pymap.wire.types import InternalDate
 __all__ = ["COLUMNS", "Column", "flag_lines", "lines", "pick"]
 
 
+_Value = TypeVar("_Value")
+
+
 class Column(NamedTuple):
     """`text` is a ``%`` format for one value, `values` gives one for each message of a batch."""
 
@@ -24,7 +27,7 @@ class Column(NamedTuple):
     values: Callable[[MailboxView, Batch], Iterable[Any]]
 
 
-def pick(column: Sequence[Any], rows: Sequence[int]) -> Sequence[Any]:
+def pick(column: Sequence[_Value], rows: Sequence[int]) -> Sequence[_Value]:
     """The values of some rows: a slice while view and index are in step."""
     if isinstance(rows, range):
         return column[rows.start : rows.stop]

@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import IntEnum
 from itertools import compress
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pymap import mime
 from pymap.backend.errors import MessageExpunged
@@ -33,6 +33,7 @@ from pymap.wire.types import NO_UIDS, UidSet
 
 __all__ = ["search"]
 
+_Value = TypeVar("_Value")
 Candidates = Sequence[int]
 """Ascending indexes into the snapshot."""
 
@@ -66,16 +67,21 @@ async def search(session: Session, command: Search) -> Done:
     saves = returns is not None and SearchReturn.SAVE in returns
     evaluation = _Evaluation(session, view)
     try:
-        found = await evaluation.run(command.key)
+        found = await evaluation.run(command.key, command.uses_modseq)
     except Exception:
         # A SEARCH that fails leaves nothing saved.   RFC 5182 2.1
         if saves:
             view.saved = NO_UIDS
         raise
     batch = evaluation.batch
-    uids = [batch.uids[at] for at in found]
-    numbers = uids if command.by_uid else [batch.positions[at] + 1 for at in found]
+    if command.by_uid:
+        numbers = [batch.uids[at] for at in found]
+    elif isinstance(batch.positions, range):
+        numbers = [at + 1 for at in found]
+    else:
+        numbers = [batch.positions[at] + 1 for at in found]
     if saves:
+        uids = [batch.uids[at] for at in found]
         view.saved = UidSet.from_sorted(_saved(uids, returns or frozenset()))
     modseqs = [evaluation.modseqs[at] for at in found] if command.uses_modseq else None
     if returns is None and not session.rev2:
@@ -132,23 +138,23 @@ class _Evaluation:
     """One SEARCH over one snapshot of the mailbox."""
 
     def __init__(self, session: Session, view: MailboxView) -> None:
-        index = view.index
         self.session = session
         self.view = view
         self.batch: Batch = view.batch(0, view.exists)
         self.now = int(time.time())
         self.work = 0
-        rows = self.batch.rows
-        self.flagsets = pick(index.flagsets, rows)
-        self.sizes = pick(index.sizes, rows)
-        self.dates = pick(index.dates, rows)
-        self.zones = pick(index.zones, rows)
-        self.saved = pick(index.saved, rows)
-        self.modseqs = pick(index.modseqs, rows)
-        self.email_ids = pick(index.email_ids, rows)
+        self.modseqs: Sequence[int] = ()
 
-    async def run(self, key: k.SearchKey) -> Candidates:
+    async def run(self, key: k.SearchKey, with_modseqs: bool) -> Candidates:
+        """The matching messages. `modseqs` is there afterwards if it was asked for."""
+        if with_modseqs:
+            self.modseqs = self.column(self.view.index.modseqs)
         return await self.compile(key).narrow(range(len(self.batch.uids)))
+
+    def column(self, column: Sequence[_Value]) -> Sequence[_Value]:
+        """A copy of what a column says of the messages of the snapshot. Called by `compile`, that
+        is, before anything is awaited."""
+        return pick(column, self.batch.rows)
 
     async def pace(self, work: int) -> None:
         self.work += work
@@ -193,33 +199,35 @@ class _Evaluation:
 
     def _by_value(self, key: k.SearchKey) -> Test:
         """Keys that compare one column with a constant."""
+        index = self.view.index
         match key:
             case k.Size(size, larger):
-                sizes = self.sizes
+                sizes = self.column(index.sizes)
                 if larger:
                     return self._where(lambda at: sizes[at] > size)
                 return self._where(lambda at: sizes[at] < size)
             case k.Date(k.DateKey.INTERNAL, compare, day):
-                dates, zones, days = self.dates, self.zones, _days(compare, day)
+                dates, zones = self.column(index.dates), self.column(index.zones)
+                days = _days(compare, day)
                 return self._where(lambda at: (dates[at] + zones[at] * 60) // 86400 in days)
             case k.Date(k.DateKey.SAVED, compare, day):
-                saved, days = self.saved, _days(compare, day)
+                saved, days = self.column(index.saved), _days(compare, day)
                 return self._where(
                     lambda at: saved[at] != NO_SAVE_DATE and saved[at] // 86400 in days
                 )
             case k.All(saved_dates=True):
-                saved = self.saved
+                saved = self.column(index.saved)
                 return self._where(lambda at: saved[at] != NO_SAVE_DATE)
             case k.Within(seconds, older):
-                dates, mark = self.dates, self.now - seconds
+                dates, mark = self.column(index.dates), self.now - seconds
                 if older:
                     return self._where(lambda at: dates[at] <= mark)
                 return self._where(lambda at: dates[at] >= mark)
             case k.ModSeq(modseq):
-                modseqs = self.modseqs
+                modseqs = self.column(index.modseqs)
                 return self._where(lambda at: modseqs[at] >= modseq)
             case k.EmailId(id_):
-                ids = self.email_ids
+                ids = self.column(index.email_ids)
                 return self._where(lambda at: ids[at] == id_)
             case k.ThreadId():
                 return self._column(lambda candidates: ())
@@ -238,7 +246,7 @@ class _Evaluation:
         return self._column(lambda candidates: list(filter(passes, candidates)))
 
     def _by_flags(self, table: list[bool]) -> Test:
-        flagsets = self.flagsets
+        flagsets = self.column(self.view.index.flagsets)
 
         def narrow(candidates: Candidates) -> Candidates:
             numbers = pick(flagsets, candidates)

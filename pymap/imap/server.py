@@ -39,6 +39,7 @@ log = logging.getLogger("pymap.server")
 READ_SIZE = 64 * 1024
 SLICE_S = 0.005
 CONTINUE = b"+ Ready for literal data\r\n"
+LINGER_S = 2.0
 DRAIN_S = 5.0  # for running commands at the end
 
 
@@ -452,15 +453,26 @@ class Client(asyncio.BufferedProtocol):
             self._close()
 
     def _close(self) -> None:
-        """Close once what was written has left; a client that does not read it is cut off."""
+        """Close once what was written has left; a client that does not read it is cut off.
+
+        While a client still sends, closing at once would reset the connection, and BYE would be
+        lost on its way. So only our side is closed, and what still comes is read and thrown
+        away, until the client closes its side or LINGER_S are over.
+        """
         self._flush()
         self._closed = True
-        if self.transport is not None:
-            self.transport.close()
-            if self._write_timer is None:
-                self._write_timer = self.loop.call_later(
-                    self.server.limits.write_timeout_s, self.abort
-                )
+        transport = self.transport
+        if transport is None:
+            return
+        linger_s = self.server.limits.write_timeout_s
+        if transport.can_write_eof() and not self.server.closing and not transport.is_closing():
+            transport.write_eof()
+            self._resume_reading()
+            linger_s = LINGER_S
+        else:
+            transport.close()
+        if self._write_timer is None:
+            self._write_timer = self.loop.call_later(linger_s, self.abort)
 
     def abort(self) -> None:
         self._closed = True

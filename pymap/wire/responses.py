@@ -264,7 +264,7 @@ class SearchResponse(Response):
     modseq: int | None = None
 
     def encode(self, utf8: bool) -> bytes:
-        line = b"* SEARCH" + b"".join(map(b" %d".__mod__, self.numbers))
+        line = " ".join(["* SEARCH", *map(str, self.numbers)]).encode("ascii")
         if self.modseq is not None:
             line += b" (MODSEQ %d)" % self.modseq
         return line + b"\r\n"
