@@ -43,11 +43,15 @@ class Limits:
     list_patterns: int = 100
     """Mailbox patterns in one LIST."""
     mailbox_name: int = 1000
-    """Octets of a mailbox name in UTF-8."""
+    """Octets of a mailbox name in UTF-8, and of a pattern of LIST."""
+    mailbox_levels: int = 64
+    """Levels of hierarchy in a mailbox name."""
     mailboxes: int = 10_000
     """Mailboxes of one account."""
     keywords: int = 500
     """Different keywords in one mailbox."""
+    keyword: int = 255
+    """Octets of a keyword."""
     flags: int = 200
     """Flags in one flag list."""
     bad_commands: int = 20

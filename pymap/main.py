@@ -11,6 +11,7 @@ import logging.config
 import os
 import resource
 import signal
+import socket
 import ssl
 import sys
 import tomllib
@@ -238,7 +239,9 @@ async def _listen(server: Server, config: Config) -> None:
                 missing = error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
                 if hosts is LOOPBACK and host == "::1" and missing:
                     continue
-                reason = os.strerror(error.errno) if error.errno else str(error)
+                reason = error.strerror or str(error)
+                if error.errno and not isinstance(error, socket.gaierror):
+                    reason = os.strerror(error.errno)  # asyncio's own text is a long one
                 raise OSError(f"cannot listen on {host or '*'} port {port}: {reason}") from error
 
 

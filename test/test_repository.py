@@ -37,6 +37,7 @@ def text(path: Path) -> str:
 
 
 FILES = tracked()
+SCRIPTS = [ROOT / ".ci" / "run", *sorted((ROOT / "scripts").glob("[!_.]*"))]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
@@ -84,9 +85,8 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert not [link for link in links if not (page.parent / link).exists()]
 
 
-@pytest.mark.parametrize("name", ["scripts/demo", "scripts/test", "scripts/check", ".ci/run"])
-def test_script_can_be_run(name: str) -> None:
-    script = ROOT / name
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_script_can_be_run(script: Path) -> None:
     assert script.stat().st_mode & 0o111
     shell = text(script).splitlines()[0].removeprefix("#!").split()
     subprocess.run([*shell, "-n", script], check=True)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 from weakref import WeakValueDictionary
 
 from pymap.backend.api import Changes, Mailbox, MailboxStatus, Row, Stored
-from pymap.backend.errors import LimitReached, MailboxGone
+from pymap.backend.errors import BackendError, LimitReached, MailboxGone
 from pymap.wire.types import (
     DELETED,
     NO_UIDS,
@@ -38,6 +38,9 @@ from pymap.wire.types import (
 __all__ = ["ChangeLog", "FlagTable", "MessageIndex", "NewRow", "OpenMailbox", "OpenMailboxes"]
 
 NO_SAVE_DATE = -1
+RETRY_S = 1.0
+MANY_SLICES = 64
+COMPACT_AT = 1 << 20  # octets of rendered flag sets
 
 
 class FlagTable:
@@ -46,21 +49,27 @@ class FlagTable:
     A keyword keeps the spelling it was first seen in. `limit` bounds the keywords.
     """
 
-    __slots__ = ("_numbers", "_order", "keywords", "limit", "rendered", "rendered_recent", "sets")
+    __slots__ = (
+        "_numbers", "_order", "cost", "keywords", "limit", "rendered", "rendered_recent", "sets",
+    )  # fmt: skip
 
     def __init__(self, limit: int = 1 << 30) -> None:
         self.limit = limit
         self.keywords: dict[str, Flag] = {}  # by folded name, in order of appearance
+        self._order = {flag: at for at, flag in enumerate(SYSTEM_FLAGS)}
+        self._clear()
+
+    def _clear(self) -> None:
         self.sets: list[frozenset[Flag]] = []
         self.rendered: list[bytes] = []
         self.rendered_recent: list[bytes] = []
+        self.cost = 0  # octets of what is rendered
         self._numbers: dict[frozenset[Flag], int] = {}
-        self._order = {flag: at for at, flag in enumerate(SYSTEM_FLAGS)}
         self.number(frozenset())
 
     def admit(self, flags: frozenset[Flag]) -> None:
         """Make room for the keywords among `flags`. Raises LimitReached, then nothing changed."""
-        new = [f for f in flags if not f.is_system and f.folded not in self.keywords]
+        new = [f for f in flags if f not in self._order]
         if len(self.keywords) + len(new) > self.limit:
             raise LimitReached("Too many different keywords in this mailbox")
         for flag in sorted(new, key=str):
@@ -78,7 +87,14 @@ class FlagTable:
         self.sets.append(spelled)
         self.rendered.append(b" ".join(names))
         self.rendered_recent.append(b" ".join([*names, RECENT.name.encode("ascii")]))
+        self.cost += 2 * len(self.rendered[-1]) + 64 * len(names) + 400
         return number
+
+    def keep(self, numbers: set[int]) -> dict[int, int]:
+        """Forget all other flag sets; returns the new number of each that stays."""
+        kept = {number: self.sets[number] for number in sorted(numbers)}
+        self._clear()
+        return {number: self.number(flags) for number, flags in kept.items()}
 
     def known(self) -> bytes:
         """All flags that messages of the mailbox can have, rendered: the FLAGS response."""
@@ -143,8 +159,9 @@ class MessageIndex:
     """
 
     __slots__ = (
-        "changed_log", "counts", "dates", "email_ids", "flags", "flagsets", "gone", "listeners",
-        "modseq", "modseqs", "saved", "size", "sizes", "uid_next", "uids", "vanished_log", "zones",
+        "_compact_at", "changed_log", "counts", "dates", "email_ids", "flags", "flagsets", "gone",
+        "listeners", "modseq", "modseqs", "saved", "size", "sizes", "uid_next", "uids",
+        "vanished_log", "zones",
     )  # fmt: skip
 
     def __init__(self, uid_next: int = 1, modseq: int = 1, max_keywords: int = 1 << 30) -> None:
@@ -165,6 +182,7 @@ class MessageIndex:
         self.vanished_log = ChangeLog(modseq)
         self.listeners: set[Callable[[], None]] = set()
         self.gone = False
+        self._compact_at = COMPACT_AT
 
     # -- reading --
 
@@ -301,7 +319,11 @@ class MessageIndex:
         if unchanged_since is not None:
             failed = self._changed_since(uids, unchanged_since)
             uids -= failed
-        for start, stop in uids.slices(self.uids):
+        slices = uids.slices(self.uids)
+        if len(slices) > MANY_SLICES:
+            changed = self._store_scattered(slices, become, modseq)
+            slices = []
+        for start, stop in slices:
             old = self.flagsets[start:stop]
             counted = Counter(old)
             if all(become[number] == number for number in counted):
@@ -320,9 +342,37 @@ class MessageIndex:
             self.counts.update(new)
         if not changed:
             return Stored(before, before, NO_UIDS, failed)
+        if self.flags.cost > self._compact_at:
+            self._compact()
         made = UidSet.from_sorted(changed)
         self._advance(modseq, changed=made)
         return Stored(before, modseq, made, failed)
+
+    def _store_scattered(
+        self, slices: list[tuple[int, int]], become: dict[int, int], modseq: int
+    ) -> list[int]:
+        """STORE on single messages here and there: one by one is cheaper than slice by slice."""
+        flagsets, modseqs, uids, counts = self.flagsets, self.modseqs, self.uids, self.counts
+        changed = []
+        for start, stop in slices:
+            for at in range(start, stop):
+                old = flagsets[at]
+                new = become[old]
+                if new != old:
+                    flagsets[at] = new
+                    modseqs[at] = modseq
+                    counts[old] -= 1
+                    counts[new] += 1
+                    changed.append(uids[at])
+        return changed
+
+    def _compact(self) -> None:
+        """Forget flag sets that no message has any more."""
+        numbers = set(self.flagsets)
+        become = self.flags.keep(numbers)
+        self.flagsets[:] = array("I", map(become.__getitem__, self.flagsets))
+        self.counts = Counter(self.flagsets)
+        self._compact_at = max(COMPACT_AT, 2 * self.flags.cost)
 
     def expunge(self, uids: UidSet) -> UidSet:
         """Remove messages at one new modseq; returns those that were there."""
@@ -346,6 +396,10 @@ class MessageIndex:
             self._remove(vanished)
         changed = []
         for row in rows:
+            if row.modseq > changes.modseq:
+                # Changed again since. No message may show more than HIGHESTMODSEQ; the next
+                # pull brings the rest.
+                row = row._replace(modseq=changes.modseq)
             self.flags.admit(row.flags)
             at = self.position(row.uid)
             if at is None:
@@ -485,14 +539,14 @@ class OpenMailbox:
         changes = await mailbox.changes(index.modseq)
         if changes.modseq == index.modseq:
             return
-        rows = await mailbox.metadata(changes.changed) if changes.changed else ()
-        uid_next = index.uid_next
+        uid_next = max(index.uid_next, changes.changed.highest + 1, changes.vanished.highest + 1)
         if not changes.complete:
             snapshot = await mailbox.snapshot()
             present = UidSet.from_sorted(snapshot.uids)
             gone = UidSet.from_sorted(index.uids) - present
             changes = changes._replace(vanished=gone)
             uid_next = snapshot.uid_next
+        rows = await mailbox.metadata(changes.changed) if changes.changed else ()
         index.apply(changes, rows, uid_next)
 
     def listen(self, listener: Callable[[], None]) -> None:
@@ -509,8 +563,14 @@ class OpenMailbox:
 
     async def _watch(self) -> None:
         while not self.index.gone:
-            await self.mailbox.wait(self.index.modseq)
-            await self.sync()
+            try:
+                await self.mailbox.wait(self.index.modseq)
+                await self.sync()
+            except MailboxGone:
+                if not self.index.gone:
+                    self.index.close()
+            except BackendError:
+                await asyncio.sleep(RETRY_S)  # the store is away; those who idle wait for it
 
 
 class OpenMailboxes:

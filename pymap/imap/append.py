@@ -16,7 +16,8 @@ from pymap.wire.types import InternalDate
 
 __all__ = ["append"]
 
-THREAD = 128 * 1024  # octets of a message from which it is parsed off the event loop
+THREAD = 32 * 1024  # octets of a message from which it is parsed off the event loop
+BREATH = 32  # messages parsed until others get their turn
 _HEADER_END = re.compile(rb"\r?\n\r?\n|\A\r?\n")
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
@@ -31,7 +32,11 @@ async def append(session: Session, command: Append) -> Done:
             _refuse_utf8_header(message.content)
     target = await open_target(session, command.mailbox)
     now = InternalDate(int(time.time()))
-    messages = [await _new_message(message, now) for message in command.messages]
+    messages = []
+    for message in command.messages:
+        messages.append(await _new_message(message, now))
+        if len(messages) % BREATH == 0:
+            await session.peer.breathe()
     uids = await target.append(messages)
     return Done("APPEND completed", f"APPENDUID {target.uid_validity} {uids}")
 

@@ -7,15 +7,17 @@ other sections open a message, and a long one leaves in pieces, at the client's 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import compress
+import asyncio
+import re
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, compress
 from operator import attrgetter
 from typing import NamedTuple, cast
 
 from pymap import mime
 from pymap.backend.api import Digest
 from pymap.backend.errors import MessageExpunged
-from pymap.imap.columns import COLUMNS, Column, lines
+from pymap.imap.columns import COLUMNS, Column, lines, pick
 from pymap.imap.session import Done, Peer, Session
 from pymap.imap.view import Batch, MailboxView, Slices, spans
 from pymap.wire import responses as r
@@ -27,6 +29,8 @@ __all__ = ["fetch"]
 
 PLAIN_BATCH = 1000  # messages, when only columns are asked for
 DIGEST_BATCH = 128  # messages, when the store has to look for each
+BATCH_OCTETS = 2 * 1024 * 1024  # of the messages in one such batch
+THREAD = 32 * 1024  # octets of a message from which it is taken apart off the event loop
 CHUNK = 64 * 1024  # octets until the answer is sent on its way
 
 _A = FetchAttribute
@@ -131,7 +135,8 @@ async def _send_all(session: Session, view: MailboxView, plan: _Plan, slices: Sl
     simple = not plan.digests and not plan.headers and not plan.contents
     writer = _Writer(session.peer)
     sent = 0
-    for start, stop in spans(slices, PLAIN_BATCH if simple else DIGEST_BATCH):
+    refused: Refused | None = None
+    for start, stop in spans(slices, PLAIN_BATCH) if simple else _light_spans(view, slices):
         columns = plan.columns
         if plan.sets_seen and await _set_seen(view, view.batch(start, stop)):
             columns = _with_flags(session, columns)
@@ -141,9 +146,30 @@ async def _send_all(session: Session, view: MailboxView, plan: _Plan, slices: Sl
             sent += len(answers)
             writer.write(b"".join(answers))
         else:
-            sent += await _send_rich(writer, view, plan, columns, batch)
+            try:
+                sent += await _send_rich(writer, view, plan, columns, batch)
+            except Refused as error:
+                refused = error  # of one message; the others are still answered
         await writer.pace()
+    if refused is not None:
+        raise refused
     return sent
+
+
+def _light_spans(view: MailboxView, slices: Slices) -> Iterator[tuple[int, int]]:
+    """Batches whose messages are at most BATCH_OCTETS together, or alone."""
+    for start, stop in spans(slices, DIGEST_BATCH):
+        yield from _lighter(view, start, stop)
+
+
+def _lighter(view: MailboxView, start: int, stop: int) -> Iterator[tuple[int, int]]:
+    rows = view.batch(start, stop).rows
+    if len(rows) < 2 or sum(pick(view.index.sizes, rows)) <= BATCH_OCTETS:
+        yield start, stop
+    else:
+        middle = (start + stop) // 2
+        yield from _lighter(view, start, middle)
+        yield from _lighter(view, middle, stop)
 
 
 def _with_flags(session: Session, columns: list[Column]) -> list[Column]:
@@ -164,6 +190,10 @@ class _Writer:
     def write(self, octets: bytes | memoryview) -> None:
         self.peer.write(octets)
         self.pending += len(octets)
+
+    def work(self, octets: int) -> None:
+        """Count octets that were looked at, not sent: they too take time from the others."""
+        self.pending += octets // 4
 
     async def pace(self) -> None:
         if self.pending >= CHUNK:
@@ -193,16 +223,20 @@ async def _send_rich(
     mailbox, uids = view.mailbox, batch.uids
     digests: Sequence[Digest | None] = [None] * len(uids)
     headers: Sequence[bytes | None] = [None] * len(uids)
+    headers_asked, contents = plan.headers, plan.contents
+    if sum(pick(view.index.sizes, batch.rows)) * len(headers_asked) > 2 * BATCH_OCTETS:
+        # So many copies of so large headers go one after the other, as sections do.
+        headers_asked, contents = [], [*headers_asked, *contents]
     # Rendered before anything is awaited: the rows of the batch hold until then.
     heads: Sequence[bytes] = lines(view, batch, columns, b" " if columns else b"")
-    if plan.digests or plan.contents:
+    needs_digest = bool(plan.digests or contents)
+    if needs_digest:
         digests = await mailbox.digests(uids)
-    if plan.headers:
+    if headers_asked:
         headers = await mailbox.headers(uids)
     # A message expunged meanwhile has neither.
     there = [
-        (digest is not None or not (plan.digests or plan.contents))
-        and (header is not None or not plan.headers)
+        (digest is not None or not needs_digest) and (header is not None or not headers_asked)
         for digest, header in zip(digests, headers, strict=True)
     ]
     if not all(there):
@@ -211,14 +245,20 @@ async def _send_rich(
     known = cast(Sequence[Digest], digests)
     values = [heads]
     values += [list(map(_DERIVED[item.attribute], known)) for item in plan.digests]
-    values += [_header_values(item, cast(Sequence[bytes], headers)) for item in plan.headers]
-    text = b"%b" + b" ".join(_text(item) for item in (*plan.digests, *plan.headers))
-    if plan.contents:
+    for item in headers_asked:
+        values.append(await _header_values(item, cast(Sequence[bytes], headers)))
+    text = b"%b" + b" ".join(_text(item) for item in (*plan.digests, *headers_asked))
+    if contents:
         text += b" " if len(values) > 1 else b""
         rendered = map(text.__mod__, zip(*values, strict=True))
-        return await _send_opened(writer, view, plan.contents, uids, known, list(rendered))
-    text += b")\r\n"
-    writer.write(b"".join(map(text.__mod__, zip(*values, strict=True))))
+        return await _send_opened(writer, view, contents, uids, known, list(rendered))
+    answers = map((text + b")\r\n").__mod__, zip(*values, strict=True))
+    if sum(len(value) for value in chain(*values[1:])) <= BATCH_OCTETS:
+        writer.write(b"".join(answers))
+    else:
+        for answer in answers:
+            writer.write(answer)
+            await writer.pace()
     return len(uids)
 
 
@@ -233,12 +273,17 @@ def _text(item: FetchItem) -> bytes:
     return _label(item).replace(b"%", b"%%") + b" %b"
 
 
-def _header_values(item: FetchItem, headers: Sequence[bytes]) -> list[bytes]:
+async def _header_values(item: FetchItem, headers: Sequence[bytes]) -> list[bytes]:
     """HEADER, HEADER.FIELDS and the like, as literals."""
     section = item.section
     if section.text in (SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT):
         excluding = section.text is SectionText.HEADER_FIELDS_NOT
-        headers = [mime.header_fields(header, section.fields, excluding) for header in headers]
+        headers = [
+            mime.header_fields(header, section.fields, excluding)
+            if len(header) < THREAD
+            else await asyncio.to_thread(mime.header_fields, header, section.fields, excluding)
+            for header in headers
+        ]
     if item.partial is not None:
         headers = [bytes(_cut(item, header)) for header in headers]
     return [r.literal(header) for header in headers]
@@ -253,38 +298,50 @@ async def _send_opened(
     heads: Sequence[bytes],
 ) -> int:
     """Send answers that begin with `heads` and end in items that need the message's octets;
-    returns how many."""
+    returns how many. Raises Refused at the end if an item of some message cannot be decoded."""
     sent = 0
-    refused: Refused | None = None
+    refused = False
     for uid, digest, head in zip(uids, digests, heads, strict=True):
+        if not all(_decodable(item, digest) for item in items):
+            refused = True
+            continue
         try:
             content = await view.mailbox.content(uid)
-            literals = [_content(item, content, digest) for item in items]
         except MessageExpunged:
             continue
-        except Refused as error:
-            # Nothing of this message was sent yet. The others still are.   RFC 3516 4.3
-            refused = error
-            continue
-        await _send_contents(writer, head, literals)
+        await _send_contents(writer, head, items, content, digest)
         sent += 1
-    if refused is not None:
-        raise refused
+    if refused:
+        raise Refused("UNKNOWN-CTE", "Cannot decode this part")  # RFC 3516 4.3
     return sent
 
 
+def _decodable(item: FetchItem, digest: Digest) -> bool:
+    """Asked before the answer begins: in the middle of it, it would be too late."""
+    if item.attribute not in (_A.BINARY, _A.BINARY_SIZE):
+        return True
+    return mime.decodable(digest.parts, item.section.path)
+
+
 async def _send_contents(
-    writer: _Writer, head: bytes, literals: Iterable[tuple[bytes, bytes | memoryview]]
+    writer: _Writer, head: bytes, items: Sequence[FetchItem], content: bytes, digest: Digest
 ) -> None:
-    """Send one answer that ends in literals. What is long leaves in pieces: never more than a
-    chunk waits for a client that does not read."""
-    for name, octets in literals:
+    """Send one answer, item by item. What is long leaves in pieces: never more than a chunk
+    waits for a client that does not read, nor is more than one item held for it."""
+    decoded: dict[Section, bytes | memoryview | None] = {}
+    for item in items:
+        if len(content) > THREAD and _takes_time(item):
+            name, octets = await asyncio.to_thread(_content, item, content, digest, decoded)
+        else:
+            name, octets = _content(item, content, digest, decoded)
+        writer.work(len(content) if _takes_time(item) else 0)
         writer.write(head + name)
         head = b" "
         view = memoryview(octets)
         for start in range(0, len(view), CHUNK):
             writer.write(view[start : start + CHUNK])
             await writer.pace()
+        await writer.pace()
     writer.write(b")\r\n")
 
 
@@ -305,16 +362,31 @@ def _cut(item: FetchItem, octets: bytes | memoryview) -> bytes | memoryview:
     return memoryview(octets)[offset : offset + length]
 
 
-def _content(item: FetchItem, content: bytes, digest: Digest) -> tuple[bytes, bytes | memoryview]:
-    """One item as its head and the octets of its literal."""
+def _takes_time(item: FetchItem) -> bool:
+    """Whether an item is more than a slice of the message."""
+    attribute = item.attribute
+    return attribute in (_A.BODY_STRUCTURE, _A.BINARY, _A.BINARY_SIZE) or bool(item.section.fields)
+
+
+def _content(
+    item: FetchItem,
+    content: bytes,
+    digest: Digest,
+    decoded: dict[Section, bytes | memoryview | None],
+) -> tuple[bytes, bytes | memoryview]:
+    """One item as its head and the octets of its literal. `decoded` holds the part that was
+    decoded last: clients fetch one in many pieces."""
     octets: bytes | memoryview | None
     match item.attribute:
         case _A.BODY_STRUCTURE:
             return b"BODY " + mime.body(content), b""
-        case _A.BINARY_SIZE:
-            return b"%b %d" % (_label(item), len(_binary(item, content, digest) or b"")), b""
-        case _A.BINARY:
-            octets = _binary(item, content, digest)
+        case _A.BINARY | _A.BINARY_SIZE:
+            if item.section not in decoded:
+                decoded.clear()
+                decoded[item.section] = mime.binary(content, digest.parts, item.section.path)
+            octets = decoded[item.section]
+            if item.attribute is _A.BINARY_SIZE:
+                return b"%b %d" % (_label(item), len(octets or b"")), b""
         case _:
             section = _RFC822.get(item.attribute, item.section)
             octets = mime.section(content, digest.parts, section)
@@ -324,13 +396,13 @@ def _content(item: FetchItem, content: bytes, digest: Digest) -> tuple[bytes, by
     # NUL travels in a literal8 only. For BINARY that is RFC 3516 4.2. For BODY[] that RFC would
     # have us make up another encoding (6), but a message comes back as it was appended: only a
     # client that once sent it as literal8 can meet this.
-    may = item.attribute is _A.BINARY or b"\0" in content
-    literal8 = may and b"\0" in bytes(octets)
+    literal8 = (item.attribute is _A.BINARY or b"\0" in content) and _has_nul(octets)
     return b"%b %b{%d}\r\n" % (_label(item), b"~" if literal8 else b"", len(octets)), octets
 
 
-def _binary(item: FetchItem, content: bytes, digest: Digest) -> bytes | memoryview | None:
-    try:
-        return mime.binary(content, digest.parts, item.section.path)
-    except mime.UnknownEncoding as error:
-        raise Refused("UNKNOWN-CTE", "Cannot decode this part") from error
+_NUL = re.compile(rb"\0")
+
+
+def _has_nul(octets: bytes | memoryview) -> bool:
+    """Without the copy that ``in`` would need of a memoryview."""
+    return _NUL.search(octets) is not None

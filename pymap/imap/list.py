@@ -11,11 +11,12 @@ from pymap.imap.mailboxes import INBOX, status_items
 from pymap.imap.session import Done, Session
 from pymap.wire import responses as r
 from pymap.wire.commands import List, ListReturn, ListSelect, Lsub
+from pymap.wire.errors import Refused
 
 __all__ = ["any_of", "list_", "list_entry", "lsub", "matcher"]
 
 _RUNS = re.compile(r"[*%]{2,}")
-BREATH = 200  # mailboxes listed until others get their turn
+BREATH = 20_000  # characters of names looked at until others get their turn
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
@@ -130,6 +131,7 @@ async def list_(session: Session, command: List) -> Done:
         # "A special request to return the hierarchy delimiter and the root name".
         session.send(r.ListResponse("", ("\\Noselect",), DELIMITER))
         return Done("LIST completed")
+    _check_patterns(session, command.reference, command.patterns)
     tree = await _tree(session)
     select, returns = command.select, command.returns
     by_subscription = ListSelect.SUBSCRIBED in select
@@ -141,8 +143,11 @@ async def list_(session: Session, command: List) -> Done:
     tells_use = not command.extended or by_use or ListReturn.SPECIAL_USE in returns
     names = tree.names() | (tree.subscribed if by_subscription else set())
     matches = any_of([command.reference + pattern for pattern in command.patterns if pattern])
-    for count, name in enumerate(sorted(names, key=_inbox_first), 1):
-        if count % BREATH == 0:
+    work = 0
+    for name in sorted(names, key=_inbox_first):
+        work += 10 + len(name) * len(command.patterns)
+        if work > BREATH:
+            work = 0
             await session.peer.breathe()
         if not matches(name):
             continue
@@ -163,6 +168,12 @@ async def list_(session: Session, command: List) -> Done:
     return Done("LIST completed")
 
 
+def _check_patterns(session: Session, reference: str, patterns: Sequence[str]) -> None:
+    """A longer pattern matches no name that can be, but would take its time to say so."""
+    if any(len(reference) + len(pattern) > session.limits.mailbox_name for pattern in patterns):
+        raise Refused("LIMIT", "The pattern is too long")
+
+
 def _inbox_first(name: str) -> tuple[bool, str]:
     return name != INBOX, name
 
@@ -180,10 +191,16 @@ async def _send_status(session: Session, command: List, name: str) -> None:
 async def lsub(session: Session, command: Lsub) -> Done:
     """Subscribed names. With ``%``, a level above them that is not subscribed itself is shown as
     \\Noselect, so that clients can descend.   RFC 3501 6.3.9"""
+    _check_patterns(session, command.reference, (command.pattern,))
     tree = await _tree(session)
     matches = any_of([command.reference + command.pattern])
+    work = 0
     levels = tree.parents_of_subscribed - tree.subscribed if "%" in command.pattern else set()
     for name in sorted(tree.subscribed | levels, key=_inbox_first):
+        work += 10 + len(name)
+        if work > BREATH:
+            work = 0
+            await session.peer.breathe()
         if matches(name):
             attributes = ["\\Noselect"] if name in levels or name not in tree.infos else []
             session.send(r.ListResponse(name, attributes, DELIMITER, keyword=b"LSUB"))

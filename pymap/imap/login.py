@@ -104,8 +104,7 @@ async def authenticate(session: Session, command: Authenticate) -> Done:
             raise BadCommand("Authentication cancelled")  # RFC 9051 6.2.2
         response = base64(line)
     if step.authorization_id and step.authorization_id != step.user:
-        session.failed_logins += 1
-        raise Refused("AUTHORIZATIONFAILED", "May not act for another user")
+        raise _failed(session, Refused("AUTHORIZATIONFAILED", "May not act for another user"))
     return await _enter(session, command.mechanism, step.user, step.password)
 
 
@@ -118,13 +117,18 @@ def _check_secure(session: Session) -> None:
 async def _enter(session: Session, mechanism: str, name: str, password: str) -> Done:
     user: User | None = await session.backend.users.get(name)
     if not await verify(user, password):
-        session.failed_logins += 1
-        if session.failed_logins >= session.limits.failed_logins:
-            session.bye("Too many failed logins")
-            raise Disconnect
-        raise Refused("AUTHENTICATIONFAILED", "Wrong user name or password")
+        raise _failed(session, Refused("AUTHENTICATIONFAILED", "Wrong user name or password"))
     await session.enter(name)
     return Done("Logged in", f"CAPABILITY {' '.join(session.capabilities())}")
+
+
+def _failed(session: Session, refused: Refused) -> Refused | Disconnect:
+    """How a login fails: the last one that is allowed ends the session."""
+    session.failed_logins += 1
+    if session.failed_logins < session.limits.failed_logins:
+        return refused
+    session.bye("Too many failed logins")
+    return Disconnect()
 
 
 async def enable(session: Session, command: Enable) -> Done:

@@ -54,6 +54,8 @@ def check_name(name: str, limits: Limits) -> str:
         raise CannotDo("The name has a control character")
     if len(name.encode("utf-8")) > limits.mailbox_name:
         raise Refused("LIMIT", "The name is too long")
+    if name.count(DELIMITER) >= limits.mailbox_levels:
+        raise Refused("LIMIT", "The name has too many levels")
     return INBOX if name.isascii() and name.upper() == INBOX else name
 
 

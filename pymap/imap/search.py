@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
 from itertools import compress
 from typing import NamedTuple, TypeVar
 
 from pymap import mime
+from pymap.backend.api import Digest
 from pymap.backend.errors import MessageExpunged
 from pymap.backend.index import NO_SAVE_DATE
 from pymap.imap.columns import pick
@@ -39,7 +40,8 @@ Candidates = Sequence[int]
 
 WORK = 100_000  # tests of one candidate by one key, until others get their turn
 READ_BATCH = 64  # messages read at a time
-THREAD = 256 * 1024  # octets of a message from which its text is searched off the event loop
+READ_OCTETS = 1024 * 1024  # of these messages together
+THREAD = 32 * 1024  # octets from which a header or message is searched off the event loop
 
 
 class Cost(IntEnum):
@@ -293,28 +295,34 @@ class _Evaluation:
         return Test(test.cost, run)
 
     def _by_header(self, passes: Callable[[bytes], bool]) -> Test:
+        groups = self._groups()
+
         async def run(candidates: Candidates) -> Candidates:
             found: list[int] = []
-            for start in range(0, len(candidates), READ_BATCH):
-                some = candidates[start : start + READ_BATCH]
-                headers = await self.view.mailbox.headers(pick(self.batch.uids, some))
-                found += [
-                    at
-                    for at, header in zip(some, headers, strict=True)
-                    if header is not None and passes(header)
-                ]
-                await self.pace(READ_BATCH * 32)
+            for some in groups(candidates):
+                headers = await self.view.mailbox.headers([self.batch.uids[at] for at in some])
+                for at, header in zip(some, headers, strict=True):
+                    if header is None:
+                        continue
+                    if len(header) < THREAD:
+                        hit = passes(header)
+                    else:
+                        hit = await asyncio.to_thread(passes, header)
+                    if hit:
+                        found.append(at)
+                    await self.pace(16 + len(header) // 64)
             return found
 
         return Test(Cost.HEADER, run)
 
     def _by_text(self, needle: str, headers_too: bool) -> Test:
+        groups = self._groups()
+
         async def run(candidates: Candidates) -> Candidates:
             mailbox = self.view.mailbox
             found: list[int] = []
-            for start in range(0, len(candidates), READ_BATCH):
-                some = candidates[start : start + READ_BATCH]
-                uids = pick(self.batch.uids, some)
+            for some in groups(candidates):
+                uids = [self.batch.uids[at] for at in some]
                 for at, uid, made in zip(some, uids, await mailbox.digests(uids), strict=True):
                     if made is None:
                         continue
@@ -322,17 +330,35 @@ class _Evaluation:
                         content = await mailbox.content(uid)
                     except MessageExpunged:
                         continue
-                    header = content[: made.header_size] if headers_too else None
-                    if len(content) > THREAD:
-                        hit = await asyncio.to_thread(_in_text, needle, header, content, made.parts)
+                    if len(content) < THREAD:
+                        hit = _in_text(needle, headers_too, content, made)
                     else:
-                        hit = _in_text(needle, header, content, made.parts)
+                        hit = await asyncio.to_thread(_in_text, needle, headers_too, content, made)
                     if hit:
                         found.append(at)
                     await self.pace(128 + len(content) // 32)
             return found
 
         return Test(Cost.BODY, run)
+
+    def _groups(self) -> Callable[[Candidates], Iterator[Candidates]]:
+        """Cuts candidates into those that are read together: READ_BATCH of them, and of large
+        messages fewer, so that little is held in memory."""
+        sizes = self.column(self.view.index.sizes)
+
+        def groups(candidates: Candidates) -> Iterator[Candidates]:
+            group: list[int] = []
+            octets = 0
+            for at in candidates:
+                if group and (len(group) == READ_BATCH or octets + sizes[at] > READ_OCTETS):
+                    yield group
+                    group, octets = [], 0
+                group.append(at)
+                octets += sizes[at]
+            if group:
+                yield group
+
+        return groups
 
 
 def _without(candidates: Candidates, found: Iterable[int]) -> Candidates:
@@ -362,7 +388,13 @@ def _sent(header: bytes, compare: k.Compare, day: int) -> bool:
 _EPOCH = 719163  # date(1970, 1, 1).toordinal()
 
 
-def _in_text(needle: str, header: bytes | None, content: bytes, parts: bytes) -> bool:
-    if header is not None and in_header_block(header, needle):
+def _in_text(needle: str, headers_too: bool, content: bytes, made: Digest) -> bool:
+    """Whether the body contains `needle`; with headers, also the header of the message or of a
+    part ("including MIME header fields").   RFC 9051 6.4.4"""
+    if not needle:
         return True
-    return any(needle in casemap(text) for text in mime.search_texts(content, parts))
+    if headers_too:
+        headers = mime.part_headers(content, made.parts)
+        if any(in_header_block(header, needle) for header in headers):
+            return True
+    return any(needle in casemap(text) for text in mime.search_texts(content, made.parts))

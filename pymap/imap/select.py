@@ -25,7 +25,8 @@ async def select(session: Session, command: Select) -> Done:
     was_selected = session.view is not None
     # Whatever becomes of it, the old mailbox is left first.   RFC 9051 6.3.2
     session.deselect()
-    if was_selected and (session.rev2 or session.qresync):
+    if was_selected:
+        # Whether or not anything was enabled: RFC 7162 3.2.11, RFC 9051 7.1.
         session.send(r.Untagged(OK, "Previous mailbox closed", "CLOSED"))
     mailbox = await session.authenticated().open(command.mailbox)
     if command.condstore:

@@ -74,13 +74,10 @@ class Server:
         """Accept clients on an interface, None for all of them. Port 0 picks a free one. Raises
         OSError."""
         loop = asyncio.get_running_loop()
+        # Implicit TLS begins on a plain connection as well: one that is still shaking hands is
+        # a client like any other, to be counted, timed and ended.
         listener = await loop.create_server(
-            lambda: Client(self, tls),
-            host,
-            port,
-            ssl=self.ssl_context if tls else None,
-            backlog=1024,
-            reuse_address=True,
+            lambda: Client(self, implicit_tls=tls), host, port, backlog=1024, reuse_address=True
         )
         self._listeners.append(listener)
 
@@ -106,7 +103,9 @@ class Server:
                 client.abort()
             for task in tuple(self.tasks):
                 task.cancel()
-            await asyncio.gather(*self.tasks, return_exceptions=True)
+            while self.clients or self.tasks:  # each now ends at its next step
+                self._idle.clear()
+                await self._idle.wait()
         for listener in self._listeners:
             await listener.wait_closed()
 
@@ -150,14 +149,16 @@ class Client(asyncio.BufferedProtocol):
     """One connection: the transport's protocol, and the Peer of its session."""
 
     __slots__ = (
-        "_closed", "_last_heard", "_out", "_paused", "_reading", "_resumed", "_running",
-        "_stranger", "_task", "_timer", "_waiter", "_woken", "_write_timer", "connection",
-        "loop", "name", "secure", "server", "session", "tls", "trace", "transport",
+        "_close_timer", "_closed", "_handshaking", "_last_heard", "_left", "_out", "_paused",
+        "_reading", "_resumed", "_running", "_stranger", "_task", "_timer", "_waiter", "_woken",
+        "_write_timer", "connection", "implicit_tls", "loop", "name", "secure", "server",
+        "session", "tls", "trace", "transport",
     )  # fmt: skip
 
-    def __init__(self, server: Server, tls: bool) -> None:
+    def __init__(self, server: Server, implicit_tls: bool) -> None:
         self.server = server
-        self.tls = tls
+        self.implicit_tls = implicit_tls
+        self.tls = False
         self.loop = asyncio.get_running_loop()
         self.connection = Connection(server.limits)
         self.session = Session(
@@ -176,10 +177,13 @@ class Client(asyncio.BufferedProtocol):
         self._waiter: asyncio.Future[None] | None = None  # `line` waits
         self._woken = False
         self._closed = False
+        self._left = False
+        self._handshaking = False
         self._stranger = False
         self._last_heard = self.loop.time()
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
+        self._close_timer: asyncio.TimerHandle | None = None
 
     # -- asyncio calls these --
 
@@ -188,7 +192,7 @@ class Client(asyncio.BufferedProtocol):
         server = self.server
         peer = transport.get_extra_info("peername")
         self.name = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "local"
-        self.secure = self.tls or server.insecure_login or _is_local(peer)
+        self.secure = server.insecure_login or _is_local(peer)
         if log.isEnabledFor(logging.DEBUG):
             self.trace = Trace(lambda side, line: log.debug("%s %s %s", self.name, side, line))
         server.clients.add(self)
@@ -198,12 +202,25 @@ class Client(asyncio.BufferedProtocol):
         if len(server.clients) > limits.connections or (
             server.strangers > limits.connections_before_login
         ):
+            if self.implicit_tls:
+                self.abort()
+                return
             self.session.bye("Too many connections", "UNAVAILABLE")
             self._close()
             return
+        self._timer = self.loop.call_later(limits.login_timeout_s, self._check_time)
+        if self.implicit_tls:
+            self.transport.pause_reading()
+            self._running = True
+            self._carry(self._greet_over_tls())
+            return
         self.session.greet(server.hostname)
         self._flush()
-        self._timer = self.loop.call_later(limits.login_timeout_s, self._check_time)
+
+    async def _greet_over_tls(self) -> None:
+        await self.start_tls()
+        self.session.greet(self.server.hostname)
+        self._flush()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         # One buffer for all clients: it is emptied before anyone else can read.
@@ -235,16 +252,20 @@ class Client(asyncio.BufferedProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._closed = True
-        for timer in (self._timer, self._write_timer):
+        if self._left:
+            return
+        self._left = True
+        for timer in (self._timer, self._write_timer, self._close_timer):
             if timer is not None:
                 timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-        self._run(self._leave(self._task))
+        task = self._task
+        if task is not None and not task.done():
+            task.cancel()
+        self._run(self._leave(task))
 
     async def _leave(self, task: asyncio.Task[None] | None) -> None:
         """What has to happen once at the end of every connection."""
-        if task is not None:
+        if task is not None and not task.done():
             await asyncio.wait((task,))
         try:
             await self.session.close()
@@ -285,8 +306,14 @@ class Client(asyncio.BufferedProtocol):
                 return line
             self._resume_reading()
             self._waiter = self.loop.create_future()
-            await self._waiter
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
         self._woken = False
+        if self._paused:
+            # News waits, in the mailbox's columns, until the client has read what it was told.
+            await self.breathe()
         return None
 
     def wake(self) -> None:
@@ -298,16 +325,25 @@ class Client(asyncio.BufferedProtocol):
         # Whatever came behind STARTTLS came in the clear.   RFC 9051 11.1
         self.connection.framer.discard()
         self._flush()
-        context = self.server.ssl_context
+        context, limits = self.server.ssl_context, self.server.limits
         assert self.transport is not None
         assert context is not None
+        self._handshaking = True
         try:
-            made = await self.loop.start_tls(self.transport, self, context, server_side=True)
-        except (OSError, ssl.SSLError, ConnectionError) as error:
+            # What arrives behind the end of the handshake is the client's first command over
+            # TLS, and may be here before this returns.
+            self.transport = await self.loop.start_tls(
+                self.transport, self, context, server_side=True,
+                ssl_handshake_timeout=limits.login_timeout_s,
+            )  # fmt: skip
+        except OSError as error:
             log.info("%s: TLS handshake failed: %s", self.name, error)
+            # asyncio does not tell of the end of a connection that is lost in a handshake.
+            self.loop.call_soon(self.connection_lost, error)
+            self.abort()
             raise Disconnect from error
-        self.connection.framer.discard()
-        self.transport = made
+        finally:
+            self._handshaking = False
         self.tls = self.secure = True
 
     def logged_in(self) -> None:
@@ -341,7 +377,7 @@ class Client(asyncio.BufferedProtocol):
                     self._running = False
                 elif isinstance(event, BadEvent):
                     if self.trace is not None:
-                        self.trace.received(self.connection.last_text)
+                        self.trace.received(self.connection.last_text, hide=self._stranger)
                     self.session.fail(event)
                 elif event is Event.CONTINUE:
                     self.write(CONTINUE)
@@ -378,16 +414,20 @@ class Client(asyncio.BufferedProtocol):
             except StopIteration:
                 return True
             execution = _carry_on(execution, waits_for)
+        self._carry(execution)
+        return False
+
+    def _carry(self, execution: Coroutine[Any, Any, None]) -> None:
+        """Carry on with a command, or what counts as one, in a Task."""
         self._task = task = self.loop.create_task(execution)
         self.server.tasks.add(task)
         task.add_done_callback(self._done)
-        return False
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._task = None
         self.server.tasks.discard(task)
-        self.server.left()
         self._running = False
+        self.server.left()
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, Disconnect):
             log.error("%s: session failed", self.name, exc_info=error)
@@ -438,6 +478,10 @@ class Client(asyncio.BufferedProtocol):
     def _check_time(self) -> None:
         """End the session of a client that has been silent for too long.   RFC 9051 5.4"""
         limits = self.server.limits
+        if self._handshaking:
+            self.abort()  # nothing can be said in the middle of a handshake
+            self.loop.call_soon(self.connection_lost, None)
+            return
         if self._stranger:
             self._say_bye("Login took too long")
             return
@@ -471,8 +515,8 @@ class Client(asyncio.BufferedProtocol):
             linger_s = LINGER_S
         else:
             transport.close()
-        if self._write_timer is None:
-            self._write_timer = self.loop.call_later(linger_s, self.abort)
+        if self._close_timer is None:
+            self._close_timer = self.loop.call_later(linger_s, self.abort)
 
     def abort(self) -> None:
         self._closed = True
@@ -481,7 +525,12 @@ class Client(asyncio.BufferedProtocol):
 
     def shut_down(self) -> None:
         """The server ends: a command that runs may finish, all else is over."""
-        if not self._running or self._waiter is not None:
+        if self._closed:
+            if self.transport is not None:
+                self.transport.close()  # it has been told BYE already
+        elif self._handshaking:
+            self.abort()
+        elif not self._running or self._waiter is not None:
             self._say_bye("Server is shutting down")
 
 
@@ -502,10 +551,10 @@ def _carry_on(coroutine: Coroutine[Any, Any, None], waits_for: object) -> Genera
 
 def _is_local(peer: object) -> bool:
     """Whether a client is on this machine: nobody can listen in between."""
-    if not isinstance(peer, tuple):
+    if isinstance(peer, str):
         return True  # a UNIX socket
-    with suppress(ValueError):
-        address = ip_address(str(peer[0]).partition("%")[0])
+    with suppress(ValueError, TypeError, IndexError):
+        address = ip_address(cast(tuple[str, ...], peer)[0].partition("%")[0])
         mapped = getattr(address, "ipv4_mapped", None)
         return (mapped or address).is_loopback
     return False

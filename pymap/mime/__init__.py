@@ -18,7 +18,7 @@ from .encoding import UnknownEncoding
 from .envelope import envelope as render_envelope
 from .header import fields, header_fields
 from .parse import MAX_DEPTH, MAX_PARTS, pack, parse
-from .section import binary, search_texts, section
+from .section import binary, decodable, part_headers, search_texts, section
 
 __all__ = [
     "MAX_ADDRESSES",
@@ -30,10 +30,12 @@ __all__ = [
     "addresses",
     "binary",
     "body",
+    "decodable",
     "decode_text",
     "digest",
     "fields",
     "header_fields",
+    "part_headers",
     "search_texts",
     "section",
     "sent_date",

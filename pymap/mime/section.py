@@ -82,6 +82,21 @@ def binary(
     return decoded
 
 
+def decodable(digest_parts: bytes, path: tuple[int, ...]) -> bool:
+    """Whether `binary` can undo the encoding of that part; nothing is easier than no part."""
+    index = _find(digest_parts, path) if path else None
+    return index is None or row(digest_parts, index).encoding != Encoding.UNKNOWN
+
+
+def part_headers(content: Content, digest_parts: bytes) -> Iterator[bytes]:
+    """The headers of the message and of its parts. That of an embedded message is in
+    `search_texts`."""
+    rows, _ = unpack(digest_parts)
+    for found in rows:
+        if found.header < found.body:
+            yield bytes(memoryview(content)[found.header : found.body])
+
+
 def search_texts(content: Content, digest_parts: bytes) -> Iterator[str]:
     """What SEARCH BODY looks at, one str a part, so that no match is lost on a border.
 

@@ -19,7 +19,8 @@ from pymap.limits import Limits
 __all__ = ["Event", "Frame", "Framer", "Overflow", "TooBig"]
 
 # {n} and {n+} at the end of a line; the ~ of literal8 stays in the text.  RFC 9051 9, literal
-_LITERAL = re.compile(rb"\{(\d{1,20})(\+?)\}\r?\n\Z")
+_LITERAL = re.compile(rb"\{(\d+)(\+?)\}\r?\n\Z")
+_ABSURD = re.compile(rb"\d{30}\+?\}\r?\n\Z")
 # The commands whose literals are messages.
 _UPLOAD = re.compile(rb"[^ ]+ (?:UID )?(?:APPEND|REPLACE) ", re.IGNORECASE)
 _TAG = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+(?= )")
@@ -125,9 +126,14 @@ class Framer:
             line = self._take_line(limit - len(self._text))
             if not isinstance(line, bytes):
                 return line
-            if line.endswith((b"}\r\n", b"}\n")) and (
-                announced := _LITERAL.search(line, max(0, len(line) - _TAIL))
-            ):
+            if line.endswith((b"}\r\n", b"}\n")):
+                tail = max(0, len(line) - _TAIL)
+                announced = _LITERAL.search(line, tail)
+                if announced is None and _ABSURD.search(line, tail):
+                    return Overflow("Literal too big")
+            else:
+                announced = None
+            if announced is not None:
                 event = self._announced(line, int(announced[1]), not announced[2])
                 if event is not None:
                     return event

@@ -262,11 +262,11 @@ def store(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> c.Store:
         raise BadCommand("Expected FLAGS")
     s.sp()
     if s.at(b"("):
-        flags = s.flag_list(limits.flags)
+        flags = s.flag_list(limits)
     else:
-        several = [s.flag()]
+        several = [s.flag(limits)]
         while s.accept(b" "):
-            several.append(s.flag())
+            several.append(s.flag(limits))
             if len(several) > limits.flags:
                 raise BadCommand("Too many flags")
         flags = frozenset(several)

@@ -26,9 +26,10 @@ def append(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> Append:
 def _message(s: Scanner, limits: Limits) -> Message:
     """append-message = [SP flag-list] [SP date-time] SP append-data"""
     s.sp()
+    s.accept(b" ")  # IMAPClient 4.1 sends two between messages without flags and date
     flags: frozenset[Flag] = frozenset()
     if s.at(b"("):
-        flags = s.flag_list(limits.flags)
+        flags = s.flag_list(limits)
         s.sp()
     internal_date = None
     if s.at(b'"'):

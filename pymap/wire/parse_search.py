@@ -19,6 +19,9 @@ CHARSETS = ("US-ASCII", "UTF-8")
 """What BADCHARSET names; any text encoding that Python knows is taken."""
 
 
+_NOT_CHARSETS = ("idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined")
+
+
 @dataclass(slots=True)
 class _Program:
     """What is counted and remembered while one SEARCH is read."""
@@ -85,8 +88,8 @@ def _charset(s: Scanner) -> str:
         info = codecs.lookup(name.decode("ascii"))
     except (LookupError, ValueError):
         info = None
-    # Not every codec is a charset: there is also rot13.
-    if info is None or not getattr(info, "_is_text_encoding", True):
+    # Not every codec is a charset: there is rot13, and what takes quadratic time.
+    if info is None or info.name in _NOT_CHARSETS or not getattr(info, "_is_text_encoding", True):
         raise Refused(f"BADCHARSET ({' '.join(CHARSETS)})", "Unknown charset")
     return info.name
 

@@ -10,8 +10,9 @@ import re
 import unicodedata
 from calendar import timegm
 
+from pymap.limits import Limits
 from pymap.wire import modutf7
-from pymap.wire.errors import BadCommand
+from pymap.wire.errors import BadCommand, Refused
 from pymap.wire.framer import Frame
 from pymap.wire.types import MAX_NUMBER, Flag, InternalDate, SequenceSet
 
@@ -199,19 +200,22 @@ class Scanner:
             return "INBOX" if name.upper() == "INBOX" else name
         return unicodedata.normalize("NFC", name)  # Net-Unicode, RFC 9051 5.1
 
-    def flag(self) -> Flag:
+    def flag(self, limits: Limits) -> Flag:
         r"""flag = "\Answered" / ... / flag-keyword; an unknown \name is refused by its user."""
-        return Flag.of(self.match(_FLAG, "a flag")[0].decode("ascii"))
+        name = self.match(_FLAG, "a flag")[0].decode("ascii")
+        if len(name) > limits.keyword:
+            raise Refused("LIMIT", "Keyword too long")
+        return Flag.of(name)
 
-    def flag_list(self, limit: int) -> frozenset[Flag]:
+    def flag_list(self, limits: Limits) -> frozenset[Flag]:
         """flag-list = "(" [flag *(SP flag)] ")" """
         self.expect(b"(")
         flags: list[Flag] = []
         while not self.accept(b")"):
             if flags:
                 self.sp()
-            flags.append(self.flag())
-            if len(flags) > limit:
+            flags.append(self.flag(limits))
+            if len(flags) > limits.flags:
                 raise BadCommand("Too many flags")
         return frozenset(flags)
 

@@ -2,6 +2,8 @@
 
 Rule 1: a literal is never shown, in either direction: it may be a message or a password.
 Rule 2: of a line that tries to log in, nothing behind the command is shown, well-formed or not.
+Rule 3: before login, what is no command may be a SASL response that came too early: then neither
+        it nor the tag with which it is answered is shown.
 """
 
 from __future__ import annotations
@@ -20,16 +22,18 @@ _LITERAL = re.compile(rb"\{(\d+)\}\r\n")
 class Trace:
     """`show` gets a side, ``C:`` or ``S:``, and a line."""
 
-    __slots__ = ("_hidden", "_line", "_show")
+    __slots__ = ("_hidden", "_hide_tag", "_line", "_show")
 
     def __init__(self, show: Callable[[str, str], None]) -> None:
         self._show = show
         self._hidden = 0  # octets of a sent literal still to come
         self._line = b""
+        self._hide_tag = False
 
-    def received(self, text: bytes) -> None:
-        """A frame's text: its literals have been cut out already."""
-        self._emit("C:", _SECRET.sub(rb"\1 <secret>", text))
+    def received(self, text: bytes, hide: bool = False) -> None:
+        """A frame's text: its literals have been cut out already. `hide` says rule 3."""
+        self._hide_tag = hide
+        self._emit("C:", b"<hidden>" if hide else _SECRET.sub(rb"\1 <secret>", text))
 
     def sent(self, octets: bytes | memoryview) -> None:
         """Any piece of what is sent; lines are put together from pieces."""
@@ -51,6 +55,8 @@ class Trace:
                 self._hidden = int(announced[1])
                 self._line = self._line.rstrip() + b"... "
             else:
+                if self._hide_tag and not self._line.startswith(b"* "):
+                    self._line = b"<hidden> " + self._line.partition(b" ")[2]
                 self._emit("S:", self._line)
                 self._line = b""
 

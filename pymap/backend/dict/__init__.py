@@ -176,7 +176,11 @@ class DictBackend(Backend):
 def _read_users(path: Path) -> dict[str, str]:
     """Lines ``name:password``; blank lines and lines that begin with # are passed over."""
     users: dict[str, str] = {}
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), 1):
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: not UTF-8") from None
+    for number, line in enumerate(text.splitlines(), 1):
         if not line.strip() or line.startswith("#"):
             continue
         name, colon, password = line.partition(":")

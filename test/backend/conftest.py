@@ -1,0 +1,5 @@
+"""The suite that every store passes shows the values where it fails."""
+
+import pytest
+
+pytest.register_assert_rewrite("pymap.backend.conformance")
