@@ -17,7 +17,7 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from itertools import compress
+from itertools import chain, compress
 from typing import NamedTuple
 from weakref import WeakValueDictionary
 
@@ -138,6 +138,17 @@ class ChangeLog:
         if at == len(self._sets) - 1:
             return self._sets[at]
         return UidSet(pair for uids in self._sets[at:] for pair in uids.ranges)
+
+
+def gather(column: array[int], slices: list[tuple[int, int]]) -> array[int]:
+    """The values of a column at some positions: many short slices are taken one by one."""
+    if len(slices) > MANY_SLICES:
+        positions = chain.from_iterable(range(start, stop) for start, stop in slices)
+        return array(column.typecode, map(column.__getitem__, positions))
+    values = array(column.typecode)
+    for start, stop in slices:
+        values += column[start:stop]
+    return values
 
 
 class NewRow(NamedTuple):
@@ -281,20 +292,18 @@ class MessageIndex:
         if not slices:
             return NO_UIDS
         numbers = source.flags.sets
-        flagsets = array("I")
-        for start, stop in slices:
-            flagsets += source.flagsets[start:stop]
+        flagsets = gather(source.flagsets, slices)
         used = set(flagsets)
         self.flags.admit(frozenset[Flag]().union(*(numbers[number] for number in used)))
         become = {number: self.flags.number(numbers[number]) for number in used}
         count, first, modseq = len(flagsets), self.uid_next, self.modseq + 1
         flagsets = array("I", map(become.__getitem__, flagsets))
+        sizes = gather(source.sizes, slices)
+        self.size += sum(sizes)
+        self.sizes += sizes
+        self.dates += gather(source.dates, slices)
+        self.zones += gather(source.zones, slices)
         for start, stop in slices:
-            sizes = source.sizes[start:stop]
-            self.sizes += sizes
-            self.size += sum(sizes)
-            self.dates += source.dates[start:stop]
-            self.zones += source.zones[start:stop]
             self.email_ids += source.email_ids[start:stop]
         self.flagsets += flagsets
         self.counts.update(flagsets)

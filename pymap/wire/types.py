@@ -315,7 +315,10 @@ class UidSet:
         start = 0
         for first, last in self.ranges:
             start = bisect_left(uids, first, start, end)
-            stop = bisect_right(uids, last, start, end)
+            if first == last:
+                stop = start + 1 if start < end and uids[start] == first else start
+            else:
+                stop = bisect_right(uids, last, start, end)
             if start < stop:
                 if found and found[-1][1] == start:
                     found[-1] = (found[-1][0], stop)

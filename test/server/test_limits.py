@@ -187,6 +187,28 @@ async def test_long_keywords(imap_server, connect: Connect, size: int) -> None:
     assert answer.condition in (b"BAD", b"NO")
 
 
+async def test_keyword() -> None:
+    limits = Limits(keyword=5)
+    async with serve(DictBackend({"demouser": "demopass"}), limits=limits) as server:
+        client = await (await Client.connect(server.addresses[0])).login()
+        await client.append(MESSAGE)
+        await client.ok(b"SELECT INBOX")
+        await client.ok(b"STORE 1 +FLAGS (12345)")
+        assert b"NO [LIMIT]" in (await client.command(b"STORE 1 +FLAGS (123456)")).tagged
+        assert b"NO [LIMIT]" in (await client.command(b"APPEND INBOX (123456) {1+}\r\nx")).tagged
+        await client.close()
+
+
+async def test_mailbox_levels() -> None:
+    limits = Limits(mailbox_levels=3)
+    async with serve(DictBackend({"demouser": "demopass"}), limits=limits) as server:
+        client = await (await Client.connect(server.addresses[0])).login()
+        await client.ok(b"CREATE a/b/c")
+        assert b"NO [LIMIT]" in (await client.command(b"CREATE a/b/c/d")).tagged
+        assert b"NO [LIMIT]" in (await client.command(b"RENAME a/b/c a/b/c/d")).tagged
+        await client.close()
+
+
 async def test_flag_sets_that_nobody_uses_any_more_are_forgotten(
     spawn: Spawn, connect: Connect
 ) -> None:
