@@ -22,6 +22,7 @@ from pathlib import Path
 
 import pymap
 from pymap.backend.api import Backend
+from pymap.backend.errors import BackendError
 from pymap.config import Config
 from pymap.imap.server import Server
 from pymap.plugin import Plugins, Service, backends, services
@@ -30,6 +31,7 @@ __all__ = ["main"]
 
 log = logging.getLogger("pymap")
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
 LOOPBACK = ("127.0.0.1", "::1")
 
 
@@ -50,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         _set_up_logging(config)
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(_run(config, backend, chosen))
-    except (OSError, ValueError, ssl.SSLError) as error:
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)  # a second one must not spoil the exit code
+    except (OSError, ValueError, BackendError) as error:
         sys.exit(f"pymap: {_reason(error)}")
 
 
@@ -200,8 +204,14 @@ async def _run(config: Config, backend: Backend, chosen: Sequence[Service]) -> N
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+
+    def end(number: int, frame: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed: it has ended already
+            loop.call_soon_threadsafe(stop.set)
+
+    # Not the loop's own handlers: it takes them away when it closes.
+    for number in SIGNALS:
+        signal.signal(number, end)
     try:
         await _listen(server, config)
         _drop_privileges(config)
@@ -210,6 +220,7 @@ async def _run(config: Config, backend: Backend, chosen: Sequence[Service]) -> N
             async with AsyncExitStack() as stack:
                 for service in chosen:
                     await stack.enter_async_context(service.run(server))
+                await server.open()
                 _announce(server, config)
                 # What is loaded now stays: the collector need not look at it again.
                 gc.collect()

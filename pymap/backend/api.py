@@ -15,14 +15,18 @@ The rules:
 1.  **modseq is the only clock.** A mailbox has one counter that starts at 1 or above and never
     goes back. Each call that changes something takes one new value, gives it to every message
     that it changed, and is visible to `changes` when it returns.   RFC 7162 3.1
-2.  **UIDs ascend** and are never given twice in one `uid_validity`, which itself never goes back
-    for a name, also when the mailbox is deleted and created again.   RFC 9051 2.3.1.1
-3.  **Sets in, sets out.** A call takes any number of UIDs and is atomic: all of it or nothing.
-    UIDs that do not exist are passed over. What a mutating call has returned is durable as far
-    as the store promises durability at all.
+2.  **UIDs ascend**, become visible in that order, and are never given twice in one
+    `uid_validity`. No two mailboxes of an account ever have the same `uid_validity`; one that
+    is created gets a higher value than all before it, one that is renamed keeps its
+    own.   RFC 9051 2.3.1.1
+3.  **Sets in, sets out.** A call takes any number of UIDs and is atomic: all of it or nothing,
+    also when it is cancelled while it waits, as the end of a connection does. UIDs that do not
+    exist are passed over; a set may be 1:4294967295, so ask for what is there, never loop over
+    it. What a mutating call has returned is durable as far as the store promises durability.
 4.  **Octets in = octets out.** `content` returns what `append` was given.
 5.  **Wake up, then pull.** `wait` carries no data; one too many is harmless.
-6.  **Errors** are those of `backend.errors` and no others.
+6.  **Errors** are those of `backend.errors` and no others. Any method of a mailbox that has been
+    deleted may raise MailboxGone; `snapshot`, `changes` and all that would change it must.
 7.  Methods are coroutines and may suspend. Unless the backend says `eager`, each command runs in
     a Task of its own, so `asyncio.timeout` and everything else that needs one works.
 
@@ -108,8 +112,9 @@ class Changes(NamedTuple):
     """The jump of a mailbox from one modseq to another.
 
     `changed` are the messages that are new or have a modseq above the one asked for, `vanished`
-    the UIDs expunged since. `complete` is False when the store no longer knows all of
-    `vanished`; the engine then finds out by comparing.   RFC 7162 3.2.6
+    the UIDs expunged since, those included that were new since as well. `complete` is False when
+    the store no longer knows all of `vanished`; the engine then finds out by
+    comparing.   RFC 7162 3.2.6
     """
 
     modseq: int
@@ -158,7 +163,8 @@ class Mailbox(ABC):
     `id` names it for ever, through renames, among all mailboxes of the backend: at most 255 of
     A-Z a-z 0-9 _ - (RFC 8474 4). The engine keeps one set of columns per `id` and process,
     shared by all sessions. A store that keeps such columns itself hands them over as `index`
-    and keeps them current; then `snapshot`, `changes`, `metadata` and `wait` are never asked.
+    and keeps them current; then `changes` and `wait` are never asked. A Mailbox serves many
+    sessions and outlives the `account` context that opened it.
     """
 
     id: str
@@ -231,8 +237,8 @@ class Mailbox(ABC):
         )
 
     async def digests(self, uids: Sequence[int]) -> Sequence[Digest | None]:
-        """What is derived from each content, None for a message that is gone. Computing it costs
-        some 0.1 ms a message: keep it beside the message as `append` brings it."""
+        """What is derived from each content, in the order asked, None for a message that is gone.
+        Computing it costs some 0.1 ms: keep it beside the message as `append` brings it."""
         found: list[Digest | None] = []
         for uid in uids:
             try:
@@ -255,17 +261,18 @@ class Mailbox(ABC):
     async def copy(self, uids: UidSet, target: Mailbox) -> Copied:
         """Append copies to `target`, a mailbox of the same backend, in UID order; all or none.
 
-        Flags, internal date and `email_id` go with them.   RFC 9051 6.4.7, RFC 8474 5.1
+        Flags, internal date and `email_id` go with them, the save date is new. The default
+        holds all of them in memory.   RFC 9051 6.4.7, RFC 8474 5.1, RFC 8514 3
         """
         rows = await self.metadata(uids)
         messages = []
-        for row in rows:
+        for row, made in zip(rows, await self.digests([row.uid for row in rows]), strict=True):
+            if made is None:
+                raise MessageExpunged
             content = await self.content(row.uid)
-            messages.append(
-                NewMessage(content, row.flags, row.internal_date, digest(content), row.email_id)
-            )
-        made = await target.append(messages) if messages else NO_UIDS
-        return Copied(target.uid_validity, UidSet.from_sorted([row.uid for row in rows]), made)
+            messages.append(NewMessage(content, row.flags, row.internal_date, made, row.email_id))
+        added = await target.append(messages) if messages else NO_UIDS
+        return Copied(target.uid_validity, UidSet.from_sorted([row.uid for row in rows]), added)
 
     async def move(self, uids: UidSet, target: Mailbox) -> Copied:
         """Copy, then expunge: a crash in between shows a message twice, never not at all. A store
@@ -278,7 +285,8 @@ class Mailbox(ABC):
         r"""The messages that no session has been told of as \Recent yet; the caller now has been,
         unless it only peeks.
 
-        The default has none, as IMAP4rev2 does.   RFC 3501 2.3.2
+        The default has none, as IMAP4rev2 does; who overrides it counts them in `status`
+        too.   RFC 3501 2.3.2
         """
         return NO_UIDS
 
@@ -310,16 +318,18 @@ class Account(ABC):
 
     @abstractmethod
     async def create(self, name: str, special_use: tuple[str, ...] = ()) -> Mailbox:
-        """Superior levels that do not exist need not become mailboxes. Raises MailboxExists,
-        LimitReached, CannotDo."""
+        """Superior levels that do not exist need not become mailboxes. A special use that the
+        store cannot keep is refused. Raises MailboxExists, LimitReached, CannotDo."""
 
     @abstractmethod
     async def delete(self, name: str) -> None:
-        """Remove the mailbox and its messages; inferior names stay. Raises MailboxNotFound."""
+        """Remove the mailbox and its messages; inferior names stay, and so does a subscription
+        (RFC 9051 6.3.5). Raises MailboxNotFound."""
 
     @abstractmethod
     async def rename(self, name: str, new_name: str) -> None:
-        """Rename it and, with it, all inferior names, at once. Ids, UIDs and `uid_validity` stay.
+        """Rename it and, with it, all inferior names, at once. Ids, UIDs, `uid_validity` and
+        special uses go along, subscriptions stay with the old names.
 
         `name` may be a level that only has inferiors. Raises MailboxNotFound, and MailboxExists
         if any of the new names is taken.
@@ -392,7 +402,8 @@ class Backend(ABC):
         return cls()
 
     async def start(self) -> None:
-        """Called once in the event loop before the first session."""
+        """Called once in the event loop, as the user that `--set-uid` names, before the first
+        session. Raises ValueError, OSError or Unavailable with a text for the operator."""
 
     async def stop(self) -> None:
         """Called once after the last session."""

@@ -71,15 +71,25 @@ class Server:
         self._idle: asyncio.Event = asyncio.Event()
 
     async def listen(self, host: str | None, port: int, *, tls: bool = False) -> None:
-        """Accept clients on an interface, None for all of them. Port 0 picks a free one. Raises
-        OSError."""
+        """Bind to an interface, None for all of them; clients are accepted from `open` on. Port 0
+        picks a free one. Raises OSError."""
         loop = asyncio.get_running_loop()
         # Implicit TLS begins on a plain connection as well: one that is still shaking hands is
         # a client like any other, to be counted, timed and ended.
         listener = await loop.create_server(
-            lambda: Client(self, implicit_tls=tls), host, port, backlog=1024, reuse_address=True
+            lambda: Client(self, implicit_tls=tls),
+            host,
+            port,
+            backlog=1024,
+            reuse_address=True,
+            start_serving=False,
         )
         self._listeners.append(listener)
+
+    async def open(self) -> None:
+        """Accept clients on all that was bound."""
+        for listener in self._listeners:
+            await listener.start_serving()
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
@@ -139,6 +149,7 @@ async def serve(
         await server.listen(host, port)
         if tls_port is not None:
             await server.listen(host, tls_port, tls=True)
+        await server.open()
         yield server
     finally:
         await server.close()
