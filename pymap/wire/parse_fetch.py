@@ -8,7 +8,7 @@ from pymap.limits import Limits
 from pymap.wire.commands import Fetch, FetchAttribute, FetchItem
 from pymap.wire.errors import BadCommand
 from pymap.wire.scanner import Scanner
-from pymap.wire.types import Section, SectionText
+from pymap.wire.types import MAX_NUMBER, Section, SectionText
 
 __all__ = ["fetch"]
 
@@ -45,8 +45,8 @@ def fetch(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> Fetch:
     numbers = s.sequence_set()
     s.sp()
     items: list[FetchItem] = []
+    cost = 0
     if s.accept(b"("):
-        cost = 0
         while not s.accept(b")"):
             if items:
                 s.sp()
@@ -62,6 +62,9 @@ def fetch(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> Fetch:
         items += [_PLAIN[a.value.encode("ascii")] for a in _MACROS[macro[0].upper()]]
     else:
         items.append(_item(s))
+        cost = 1 + len(items[0].section.fields)
+    if cost > limits.fetch_items:
+        raise BadCommand("Too many data items")
     changed_since, vanished = _modifiers(s) if s.accept(b" ") else (None, False)
     # VANISHED makes sense only for UIDs and together with CHANGEDSINCE.   RFC 7162 3.2.6
     if vanished and (not by_uid or changed_since is None):
@@ -95,7 +98,9 @@ def _section(s: Scanner, parts_only: bool = False) -> Section:
     names: tuple[str, ...] = ()
     if found := _PART.match(s.text, s.pos):
         s.pos = found.end()
-        path = tuple(int(number) for number in found[0].split(b"."))
+        path = tuple(map(int, found[0].split(b".")))
+        if max(path) > MAX_NUMBER:
+            raise BadCommand("Number too large")
         more = not s.at(b"]")
         if more:
             s.expect(b".")

@@ -36,7 +36,8 @@ _MONTHS = {
     name: number
     for number, name in enumerate(b"jan feb mar apr may jun jul aug sep oct nov dec".split(), 1)
 }
-_END = re.compile(rb" *\r?\n\Z")  # trailing blanks: old Outlook and pine send them
+_BLANKS = re.compile(rb"(?<! ) +\r?\n\Z")
+_END = re.compile(rb"\r?\n\Z")
 
 
 class Scanner:
@@ -46,6 +47,9 @@ class Scanner:
 
     def __init__(self, frame: Frame, utf8: bool = False) -> None:
         self.text, self.literals = frame
+        if self.text.endswith((b" \r\n", b" \n")):
+            # Blanks at the end of a command: old clients send them.
+            self.text = _BLANKS.sub(b"\r\n", self.text)
         self.pos = 0
         self.next_literal = 0
         self.literal8 = False  # whether the last literal was a literal8
