@@ -185,12 +185,12 @@ _BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
 
 def base64(raw: bytes) -> bytes:
     """base64 of a SASL response, strictly.   RFC 9051 9"""
+    if len(raw) % 4:
+        raise BadCommand("Malformed base64")
     try:
-        if len(raw) % 4 == 0:
-            return a2b_base64(raw, strict_mode=True)
-    except Base64Error:
-        pass
-    raise BadCommand("Malformed base64")
+        return a2b_base64(raw, strict_mode=True)
+    except Base64Error as error:
+        raise BadCommand("Malformed base64") from error
 
 
 def enable(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> c.Enable:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
+from typing import NamedTuple
 
 from pymap.limits import Limits
 from pymap.wire.commands import Fetch, FetchAttribute, FetchItem
 from pymap.wire.errors import BadCommand
+from pymap.wire.framer import Frame
 from pymap.wire.scanner import Scanner
 from pymap.wire.types import MAX_NUMBER, Section, SectionText
 
@@ -44,6 +47,38 @@ def fetch(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> Fetch:
     s.sp()
     numbers = s.sequence_set()
     s.sp()
+    rest = s.text[s.pos :]
+    if len(rest) > CACHED_LENGTH or b"{" in rest or s.next_literal:
+        items, changed_since, vanished = _arguments(s, limits)
+    else:
+        items, changed_since, vanished = _cached(rest, limits)
+        s.pos = len(s.text.rstrip(b"\r\n"))
+    # VANISHED makes sense only for UIDs and together with CHANGEDSINCE.   RFC 7162 3.2.6
+    if vanished and (not by_uid or changed_since is None):
+        raise BadCommand("VANISHED needs UID FETCH with CHANGEDSINCE")
+    return Fetch(tag, numbers, by_uid, items, changed_since, vanished)
+
+
+class _Arguments(NamedTuple):
+    items: tuple[FetchItem, ...]
+    changed_since: int | None
+    vanished: bool
+
+
+CACHED_LENGTH = 500
+
+
+@lru_cache(maxsize=500)
+def _cached(rest: bytes, limits: Limits) -> _Arguments:
+    """A client asks for the same items again and again: the same octets are read once."""
+    s = Scanner(Frame(rest, []))
+    found = _arguments(s, limits)
+    s.end()
+    return found
+
+
+def _arguments(s: Scanner, limits: Limits) -> _Arguments:
+    """What stands behind the sequence set."""
     items: list[FetchItem] = []
     cost = 0
     if s.accept(b"("):
@@ -66,11 +101,8 @@ def fetch(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> Fetch:
     if cost > limits.fetch_items:
         raise BadCommand("Too many data items")
     changed_since, vanished = _modifiers(s) if s.accept(b" ") else (None, False)
-    # VANISHED makes sense only for UIDs and together with CHANGEDSINCE.   RFC 7162 3.2.6
-    if vanished and (not by_uid or changed_since is None):
-        raise BadCommand("VANISHED needs UID FETCH with CHANGEDSINCE")
     # The same item twice is answered once.
-    return Fetch(tag, numbers, by_uid, tuple(dict.fromkeys(items)), changed_since, vanished)
+    return _Arguments(tuple(dict.fromkeys(items)), changed_since, vanished)
 
 
 def _item(s: Scanner) -> FetchItem:
