@@ -63,11 +63,13 @@ class Connection:
     def next_event(self) -> Ready | BadEvent | Event | Overflow | None:
         frame = self.framer.next()
         if frame is Event.CONTINUE and (refused := hopeless(self.framer.text, self._state)):
+            self.last_text = self.framer.text
             self.framer.refuse_literal()
             return BadEvent(*refused)
         if frame is None or isinstance(frame, Event | Overflow):
             return frame
         if isinstance(frame, TooBig):
+            self.last_text = frame.tag.encode("ascii") + b" (too big)"
             # A message over APPENDLIMIT is refused by name, RFC 7889 4; other literals are
             # the client's mistake.
             error = Refused("TOOBIG", frame.text) if frame.is_message else BadCommand(frame.text)

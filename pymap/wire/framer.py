@@ -24,6 +24,7 @@ _ABSURD = re.compile(rb"\d{30}\+?\}\r?\n\Z")
 # The commands whose literals are messages.
 _UPLOAD = re.compile(rb"[^ ]+ (?:UID )?(?:APPEND|REPLACE) ", re.IGNORECASE)
 _TAG = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+(?= )")
+MAX_SKIP = 16  # times the largest message: a longer literal is not waited for, to be skipped
 _TAIL = 64  # octets at the end of a line that can hold a literal's announcement
 
 
@@ -190,7 +191,7 @@ class Framer:
                 # Refused before it is sent; the client goes on with its next command. RFC 7888 4
                 self._start()
                 return refused
-            if not self.authenticated:
+            if not self.authenticated or size > MAX_SKIP * self.limits.append:
                 return Overflow("Literal too big")
             self._discarding = refused
             self._literals.clear()

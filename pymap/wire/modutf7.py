@@ -16,6 +16,7 @@ from binascii import a2b_base64, b2a_base64
 __all__ = ["decode", "encode"]
 
 _NOT_PRINTABLE = re.compile(r"[^\x20-\x7e]+")
+_NOT_PRINTABLE_RAW = re.compile(rb"[^\x20-\x7e]")
 _SHIFTED = re.compile(rb"&([^-]*)(-?)")
 
 
@@ -33,6 +34,8 @@ def _shift(run: re.Match[str]) -> str:
 
 def decode(raw: bytes) -> str:
     """The name that `raw` stands for. Raises ValueError if it is not written as in rules 1-3."""
+    if _NOT_PRINTABLE_RAW.search(raw):
+        raise ValueError("a character that is not printable ASCII")
     if b"&" not in raw:
         return raw.decode("ascii")
     name = _SHIFTED.sub(_unshift, raw).decode("utf-8")

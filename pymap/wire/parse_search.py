@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Callable
 from dataclasses import dataclass
+from encodings.aliases import aliases
 
 from pymap.limits import Limits
 from pymap.wire import search as k
@@ -19,6 +20,7 @@ CHARSETS = ("US-ASCII", "UTF-8")
 """What BADCHARSET names; any text encoding that Python knows is taken."""
 
 
+_KNOWN = {*aliases, *aliases.values(), "koi8_r", "koi8_u", "koi8_t"} - {"mbcs", "oem"}
 _NOT_CHARSETS = ("idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined")
 
 
@@ -83,11 +85,10 @@ def _returns(s: Scanner) -> frozenset[k.SearchReturn]:
 
 
 def _charset(s: Scanner) -> str:
-    name = s.astring()
-    try:
-        info = codecs.lookup(name.decode("ascii"))
-    except (LookupError, ValueError):
-        info = None
+    name = s.astring().decode("ascii", "replace").lower().replace("-", "_")
+    # The registry of codecs remembers every name that it was ever asked for, so it is asked for
+    # known ones only.
+    info = codecs.lookup(name) if name in _KNOWN else None
     # Not every codec is a charset: there is rot13, and what takes quadratic time.
     if info is None or info.name in _NOT_CHARSETS or not getattr(info, "_is_text_encoding", True):
         raise Refused(f"BADCHARSET ({' '.join(CHARSETS)})", "Unknown charset")

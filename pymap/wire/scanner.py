@@ -146,6 +146,8 @@ class Scanner:
     def literal(self) -> bytes:
         """literal / literal8; which of them is left in `self.literal8`."""
         announced = self.match(_LITERAL, "a string")
+        if self.next_literal == len(self.literals):
+            raise BadCommand("Expected a string")  # blanks behind {n}: the framer saw no literal
         self.literal8 = bool(announced[1])
         value = self.literals[self.next_literal]
         self.next_literal += 1

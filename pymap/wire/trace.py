@@ -13,21 +13,22 @@ from collections.abc import Callable
 
 __all__ = ["Trace"]
 
-MAX_SHOWN = 400  # octets of a line
+MAX_SHOWN = 400  # characters of a line
 
-_SECRET = re.compile(rb"(?i)\b(LOGIN|AUTHENTICATE(?: +[A-Z0-9_-]+)?)\b.*", re.DOTALL)
-_LITERAL = re.compile(rb"\{(\d+)\}\r\n")
+_SECRET = re.compile(rb"(?i)\b(LOGIN|AUTHENTICATE)\b.*", re.DOTALL)
+_LITERAL = re.compile(rb"\{(\d+)\}\r\n\Z")
 
 
 class Trace:
     """`show` gets a side, ``C:`` or ``S:``, and a line."""
 
-    __slots__ = ("_hidden", "_hide_tag", "_line", "_show")
+    __slots__ = ("_hidden", "_hide_tag", "_line", "_piece", "_show")
 
     def __init__(self, show: Callable[[str, str], None]) -> None:
         self._show = show
         self._hidden = 0  # octets of a sent literal still to come
-        self._line = b""
+        self._piece = b""  # the beginning of a line whose end has not been sent
+        self._line = b""  # what came before the last literal of the response
         self._hide_tag = False
 
     def received(self, text: bytes, hide: bool = False) -> None:
@@ -37,7 +38,8 @@ class Trace:
 
     def sent(self, octets: bytes | memoryview) -> None:
         """Any piece of what is sent; lines are put together from pieces."""
-        data, at = bytes(octets), 0
+        data, at = self._piece + bytes(octets), 0
+        self._piece = b""
         while at < len(data):
             if self._hidden:
                 step = min(self._hidden, len(data) - at)
@@ -46,20 +48,24 @@ class Trace:
                 continue
             end = data.find(b"\n", at)
             if end < 0:
-                self._line = (self._line + data[at:])[:MAX_SHOWN]
+                self._piece = data[at:]
                 return
             line = data[at : end + 1]
             at = end + 1
-            self._line += line if len(self._line) < MAX_SHOWN else b""
-            if announced := _LITERAL.search(line):
+            if announced := _LITERAL.search(line, max(0, len(line) - 32)):
                 self._hidden = int(announced[1])
-                self._line = self._line.rstrip() + b"... "
+                self._line += line[:MAX_SHOWN].rstrip() + b"... "
             else:
-                if self._hide_tag and not self._line.startswith(b"* "):
-                    self._line = b"<hidden> " + self._line.partition(b" ")[2]
-                self._emit("S:", self._line)
+                self._answer(self._line + line)
                 self._line = b""
 
+    def _answer(self, line: bytes) -> None:
+        if self._hide_tag and not line.startswith(b"* "):
+            line = b"<hidden> " + line.partition(b" ")[2]
+        self._emit("S:", line)
+
     def _emit(self, side: str, line: bytes) -> None:
-        shown = line.rstrip(b"\r\n")[:MAX_SHOWN]
-        self._show(side, shown.decode("utf-8", "backslashreplace").replace("\r\n", "... "))
+        text = line.rstrip(b"\r\n")[:MAX_SHOWN].replace(b"\r\n", b"... ")
+        shown = text.decode("utf-8", "backslashreplace")
+        # One line stays one line of the log, whatever the client puts in it.
+        self._show(side, shown if shown.isprintable() else shown.encode("unicode_escape").decode())

@@ -3,7 +3,8 @@
 PYMAP_TEST_ENDPOINT=host:port  a server that runs already (see dovecot.py); each case takes a user
                                name of its own, for a store of its own.
 otherwise                      the fixture `imap_server` of test/conftest.py: an async callable that
-                               takes "empty" or "demo" and starts a server with that store.
+                               takes "empty" or "demo" and starts a server with that mail, over each
+                               store.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .runner import Endpoint
 EndpointFactory = Callable[[str], Awaitable[Endpoint]]
 
 
-@pytest.fixture
+@pytest.fixture(params=["dict", "remote"])
 def endpoint(request: pytest.FixtureRequest) -> EndpointFactory:
     running = os.environ.get("PYMAP_TEST_ENDPOINT")
     if running:
@@ -32,7 +33,7 @@ def endpoint(request: pytest.FixtureRequest) -> EndpointFactory:
     factory = request.getfixturevalue("imap_server")
 
     async def inside(fixture: str) -> Endpoint:
-        server = await factory(fixture)
+        server = await factory(fixture, store=request.param)
         return Endpoint(*server.addresses[0])
 
     return inside

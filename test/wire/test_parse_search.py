@@ -1,0 +1,264 @@
+"""What each SEARCH means: octets and the tree they are."""
+
+from __future__ import annotations
+
+import encodings
+from datetime import date
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pymap.wire import commands as c
+from pymap.wire import search as k
+from pymap.wire.errors import BadCommand, Refused
+from pymap.wire.search import Compare, DateKey, SearchReturn
+from pymap.wire.types import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, Flag, SequenceSet
+
+from .feed import bad, command, refusal, shown
+
+
+def numbers(*ranges: tuple[int, int], by_uid: bool = False) -> k.Numbers:
+    return k.Numbers(SequenceSet(ranges), by_uid)
+
+
+def day(year: int, month: int, day: int) -> int:
+    return (date(year, month, day) - date(1970, 1, 1)).days
+
+
+FEB_1 = day(1994, 2, 1)
+SAVED = SequenceSet((), saved=True)
+SEEN_, ANSWERED_ = k.HasFlag(SEEN), k.HasFlag(ANSWERED)
+
+KEYS: list[tuple[bytes, k.SearchKey]] = [
+    # sequence-set; RFC 9051 6.4.4, RFC 5182 2.1 for $
+    (b"1", numbers((1, 1))),
+    (b"2,4:7,9,12:*", numbers((2, 2), (4, 7), (9, 9), (12, 0))),
+    (b"*", numbers((0, 0))),
+    (b"*:4", numbers((0, 4))),
+    (b"$", k.Numbers(SAVED, by_uid=False)),
+    (b"UID 1:3,4294967295", numbers((1, 3), (4294967295, 4294967295), by_uid=True)),
+    (b"UID $", k.Numbers(SAVED, by_uid=True)),
+    # Flags; RECENT, NEW and OLD are RFC 3501 6.4.4
+    (b"ALL", k.All()),
+    (b"ANSWERED", ANSWERED_),
+    (b"DELETED", k.HasFlag(DELETED)),
+    (b"DRAFT", k.HasFlag(DRAFT)),
+    (b"FLAGGED", k.HasFlag(FLAGGED)),
+    (b"SEEN", SEEN_),
+    (b"UNANSWERED", k.Not(ANSWERED_)),
+    (b"UNDELETED", k.Not(k.HasFlag(DELETED))),
+    (b"UNDRAFT", k.Not(k.HasFlag(DRAFT))),
+    (b"UNFLAGGED", k.Not(k.HasFlag(FLAGGED))),
+    (b"UNSEEN", k.Not(SEEN_)),
+    (b"RECENT", k.Recent()),
+    (b"OLD", k.Not(k.Recent())),
+    (b"NEW", k.And((k.Recent(), k.Not(SEEN_)))),
+    (b"KEYWORD $Junk", k.HasFlag(Flag("$Junk"))),
+    (b"UNKEYWORD $Junk", k.Not(k.HasFlag(Flag("$Junk")))),
+    # Texts, as atom, quoted and literal
+    (b"BCC x", k.Header("BCC", "x")),
+    (b"CC x", k.Header("CC", "x")),
+    (b'FROM "Smith, \\"J\\""', k.Header("FROM", 'Smith, "J"')),
+    (b"TO {3}\r\na b", k.Header("TO", "a b")),
+    (b"SUBJECT {4+}\r\nx\r\ny", k.Header("SUBJECT", "x\r\ny")),
+    (b'SUBJECT ""', k.Header("SUBJECT", "")),
+    (b"SUBJECT NIL", k.Header("SUBJECT", "NIL")),
+    (b"SUBJECT ALL", k.Header("SUBJECT", "ALL")),
+    (b"BODY x", k.InBody("x")),
+    (b"TEXT \xc3\xa4", k.Text("ä")),
+    (b'TEXT "\xc3\xa4"', k.Text("ä")),
+    (b"HEADER X-Spam yes", k.Header("X-Spam", "yes")),
+    (b'HEADER "List-Id" ""', k.Header("List-Id", "")),
+    (b"HEADER {2}\r\nTo {1+}\r\nx", k.Header("To", "x")),
+    # Dates
+    (b"BEFORE 1-Feb-1994", k.Date(DateKey.INTERNAL, Compare.BEFORE, FEB_1)),
+    (b"ON 01-fEB-1994", k.Date(DateKey.INTERNAL, Compare.ON, FEB_1)),
+    (b'SINCE "1-Feb-1994"', k.Date(DateKey.INTERNAL, Compare.SINCE, FEB_1)),
+    (b"SENTBEFORE 1-Feb-1994", k.Date(DateKey.SENT, Compare.BEFORE, FEB_1)),
+    (b"SENTON 1-Feb-1994", k.Date(DateKey.SENT, Compare.ON, FEB_1)),
+    (b"SENTSINCE 1-Feb-1994", k.Date(DateKey.SENT, Compare.SINCE, FEB_1)),
+    (b"ON 29-Feb-2000", k.Date(DateKey.INTERNAL, Compare.ON, day(2000, 2, 29))),
+    (b"ON 1-Jan-0001", k.Date(DateKey.INTERNAL, Compare.ON, day(1, 1, 1))),
+    (b"ON 31-Dec-9999", k.Date(DateKey.INTERNAL, Compare.ON, day(9999, 12, 31))),
+    # SAVEDATE.   RFC 8514 4.3
+    (b"SAVEDBEFORE 1-Feb-1994", k.Date(DateKey.SAVED, Compare.BEFORE, FEB_1)),
+    (b"SAVEDON 1-Feb-1994", k.Date(DateKey.SAVED, Compare.ON, FEB_1)),
+    (b"SAVEDSINCE 1-Feb-1994", k.Date(DateKey.SAVED, Compare.SINCE, FEB_1)),
+    (b"SAVEDATESUPPORTED", k.All(saved_dates=True)),
+    # Sizes: number64
+    (b"LARGER 0", k.Size(0, larger=True)),
+    (b"SMALLER 9223372036854775807", k.Size((1 << 63) - 1, larger=False)),
+    # WITHIN.   RFC 5032 3
+    (b"OLDER 259200", k.Within(259200, older=True)),
+    (b"YOUNGER 1", k.Within(1, older=False)),
+    # OBJECTID.   RFC 8474 6
+    (b"EMAILID M6d99ac3275bb4e", k.EmailId("M6d99ac3275bb4e")),
+    (b"THREADID T-_9", k.ThreadId("T-_9")),
+    # Combined
+    (b"NOT SEEN", k.Not(SEEN_)),
+    (b"NOT NOT SEEN", k.Not(k.Not(SEEN_))),
+    (b"OR SEEN ANSWERED", k.Or(SEEN_, ANSWERED_)),
+    (b"OR OR SEEN ALL NOT ANSWERED", k.Or(k.Or(SEEN_, k.All()), k.Not(ANSWERED_))),
+    (b"(SEEN)", SEEN_),
+    (b"((SEEN) (ANSWERED ALL))", k.And((SEEN_, k.And((ANSWERED_, k.All()))))),
+    (b"NOT (SEEN 1)", k.Not(k.And((SEEN_, numbers((1, 1)))))),
+    (b"OR (SEEN ALL) ANSWERED", k.Or(k.And((SEEN_, k.All())), ANSWERED_)),
+    (b"SEEN 1:2 UID 3", k.And((SEEN_, numbers((1, 2)), numbers((3, 3), by_uid=True)))),
+    (b'FLAGGED SINCE 1-Feb-1994 NOT FROM "Smith"',  # RFC 9051 6.4.4
+     k.And((k.HasFlag(FLAGGED), k.Date(DateKey.INTERNAL, Compare.SINCE, FEB_1),
+            k.Not(k.Header("FROM", "Smith"))))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("octets", "key"), KEYS, ids=[shown(o) for o, _ in KEYS])
+def test_key(octets: bytes, key: k.SearchKey) -> None:
+    assert command(b"a SEARCH %b\r\n" % octets) == c.Search("a", False, key)
+    assert command(b"a uid search %b\r\n" % octets) == c.Search("a", True, key)
+    assert command(b"a SEARCH NOT (%b)\r\n" % octets) == c.Search("a", False, k.Not(key))
+    if b" " not in octets:
+        assert command(b"a SEARCH %b\n" % octets.lower()) == c.Search("a", False, key)
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [b"MODSEQ 620162338", b'MODSEQ "/flags/\\\\draft" all 620162338',
+     b'modseq "/flags/\\\\Seen" PRIV 620162338', b'MODSEQ "/flags/x" shared 620162338'],
+)  # fmt: skip
+def test_modseq(octets: bytes) -> None:
+    """RFC 7162 3.1.5"""
+    key = k.ModSeq(620162338)
+    assert command(b"a SEARCH %b\r\n" % octets) == c.Search("a", False, key, uses_modseq=True)
+    inside = command(b"a SEARCH OR SEEN (NOT %b)\r\n" % octets)
+    assert inside == c.Search("a", False, k.Or(SEEN_, k.Not(key)), uses_modseq=True)
+
+
+MIN, MAX, ALL = SearchReturn.MIN, SearchReturn.MAX, SearchReturn.ALL
+COUNT, SAVE = SearchReturn.COUNT, SearchReturn.SAVE
+
+
+@pytest.mark.parametrize(
+    ("octets", "options"),
+    [
+        (b"()", {ALL}),
+        (b"(MIN)", {MIN}),
+        (b"(min Max all COUNT)", {MIN, MAX, ALL, COUNT}),
+        (b"(COUNT COUNT)", {COUNT}),
+        (b"(SAVE)", {SAVE}),  # RFC 5182 2.1
+        (b"(SAVE MIN)", {SAVE, MIN}),
+    ],
+)
+def test_return(octets: bytes, options: set[SearchReturn]) -> None:
+    """RFC 4731 3.1"""
+    value = c.Search("a", False, SEEN_, frozenset(options))
+    assert command(b"a SEARCH RETURN %b SEEN\r\n" % octets) == value
+    assert command(b"a SEARCH return %b CHARSET UTF-8 SEEN\r\n" % octets) == c.Search(
+        "a", False, SEEN_, frozenset(options), names_charset=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("charset", "raw", "text"),
+    [
+        (b"UTF-8", b"\xc3\xa4", "ä"),
+        (b'"utf-8"', b"\xc3\xa4", "ä"),
+        (b"{5+}\r\nUTF-8", b"\xc3\xa4", "ä"),
+        (b"US-ASCII", b"a", "a"),
+        (b"ISO-8859-1", b"\xe4", "ä"),
+        (b"KOI8-R", b"\xc1", "а"),
+        (b"iso-2022-jp", b"\x1b$B$\"\x1b(B", "あ"),
+    ],
+)  # fmt: skip
+def test_charset(charset: bytes, raw: bytes, text: str) -> None:
+    octets = b"a SEARCH CHARSET %b SUBJECT {%d}\r\n%b\r\n" % (charset, len(raw), raw)
+    key = k.Header("SUBJECT", text)
+    assert command(octets) == c.Search("a", False, key, names_charset=True)
+
+
+NO_CHARSETS = [b"nope", b'""', b"rot13", b"base64", b"zlib", b"idna", b"punycode", b"unicode_escape",
+               b"raw_unicode_escape", b"undefined", b"\xc3\xa4", b"aliases", b"../x", b"."]  # fmt: skip
+
+
+@pytest.mark.parametrize("charset", NO_CHARSETS)
+def test_unknown_charset(charset: bytes) -> None:
+    refused = refusal(b"a SEARCH CHARSET %b TEXT x\r\n" % charset).error
+    assert isinstance(refused, Refused)
+    assert refused.code == "BADCHARSET (US-ASCII UTF-8)"
+    assert not refused.empties_result
+
+
+def test_unknown_charset_empties_the_result_that_was_to_be_saved() -> None:
+    """RFC 5182 2.1"""
+    refused = refusal(b"a SEARCH RETURN (SAVE) CHARSET nope ALL\r\n").error
+    assert isinstance(refused, Refused)
+    assert refused.empties_result
+
+
+def test_unknown_charsets_leave_nothing_behind() -> None:
+    """Python remembers every name that codecs.lookup did not find, for ever and whatever its size."""
+    before = len(encodings._cache)
+    for at in range(20):
+        refusal(b"a SEARCH CHARSET never-heard-of-%d ALL\r\n" % at)
+    assert len(encodings._cache) == before
+
+
+@given(st.sampled_from(sorted(set(encodings.aliases.aliases.values()))), st.binary(max_size=20))
+def test_text_in_any_charset_is_taken_or_refused(charset: str, raw: bytes) -> None:
+    octets = b"a SEARCH CHARSET %b TEXT {%d+}\r\n%b\r\n" % (charset.encode(), len(raw), raw)
+    try:
+        command(octets)
+    except AssertionError:
+        assert isinstance(refusal(octets).error, BadCommand | Refused)
+
+
+BAD = [
+    b"", b" ", b" FOO", b"  ALL", b" ALL  SEEN", b" ()", b" (ALL", b" ALL)", b" (ALL )", b" ( ALL)",
+    b" (ALL)SEEN", b" ALLSEEN", b" NOT", b" NOT ", b" OR SEEN", b" OR SEEN ", b" OR (SEEN ALL)",
+    b" 0", b" 1:", b" 1,", b" 1,,2", b" 4294967296", b" 1:0", b" $,1", b" UID", b" UID 0", b" UID x",
+    b" KEYWORD", b" KEYWORD \\Seen", b" KEYWORD (a)", b' KEYWORD "a"',
+    b" FROM", b" FROM ", b' FROM "x', b" FROM (x)", b" HEADER x", b" HEADER x ", b" TEXT {1+}\r\n\0",
+    b" TEXT \xff", b" CHARSET US-ASCII TEXT \xc3\xa4", b" CHARSET UTF-8", b" CHARSET UTF-8 ",
+    b" CHARSET", b" ALL CHARSET UTF-8",
+    b" ON", b" ON 30-Feb-2000", b" ON 29-Feb-1900", b" ON 0-Jan-2000", b" ON 1-Foo-2000",
+    b" ON 1-Jan-00", b" ON 1-Jan-0000", b' ON "1-Jan-2000', b' ON 1-Jan-2000"', b" ON  1-Jan-2000",
+    b" ON 2000-01-01", b" LARGER", b" LARGER -1", b" LARGER x", b" SMALLER 9223372036854775808",
+    b" OLDER 0", b" YOUNGER 0", b" OLDER 4294967296", b" EMAILID", b' EMAILID ""', b" THREADID",
+    b" MODSEQ", b" MODSEQ x", b" MODSEQ 9223372036854775808", b' MODSEQ "/flags/x" 1',
+    b' MODSEQ "/flags/x" foo 1', b' MODSEQ "/flags/x" all',
+    b" RETURN (FOO) ALL", b" RETURN (MIN", b" RETURN (MIN ) ALL", b" RETURN ( MIN) ALL",
+    b" RETURN (MIN)", b" RETURN (MIN)ALL", b" RETURN MIN ALL", b" RETURN", b" CHARSET UTF-8 RETURN () ALL",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("octets", BAD)
+def test_bad(octets: bytes) -> None:
+    assert bad(b"a SEARCH%b\r\n" % octets) == "a"
+
+
+# -- limits --
+
+
+def limited(octets: bytes, **limits: int) -> bool:
+    error = refusal(b"a SEARCH %b\r\n" % octets, **limits).error
+    return isinstance(error, Refused) and error.code == "LIMIT"
+
+
+def test_search_keys_limit() -> None:
+    command(b"a SEARCH ALL ALL ALL\r\n", search_keys=3)
+    assert limited(b"ALL ALL ALL ALL", search_keys=3)
+    assert limited(b"(ALL ALL ALL)", search_keys=3)
+    assert limited(b"OR ALL OR ALL ALL", search_keys=3)
+
+
+@pytest.mark.parametrize("nest", [b"(%b)", b"NOT %b", b"OR %b SEEN", b"OR SEEN %b"])
+def test_search_depth_limit(nest: bytes) -> None:
+    octets = b"ALL"
+    for _ in range(100):
+        octets = nest % octets
+    command(b"a SEARCH %b\r\n" % octets)
+    assert limited(nest % octets)
+
+
+def test_nesting_without_end_is_refused() -> None:
+    assert limited(b"(" * 100_000)
+    assert limited(b"NOT " * 100_000)
