@@ -214,9 +214,10 @@ class SqliteMailbox(Mailbox):
         return Stored(before, after, UidSet.of(*(row[-1] for row in changed)), UidSet.of(*failed))
 
     @transaction
-    def expunge(self, db: Connection, uids: UidSet) -> UidSet:
+    def expunge(self, db: Connection, uids: UidSet, only: Flag | None = None) -> UidSet:
         uid_next, modseq = self._state(db)
-        gone = [uid for (uid,) in self._select(db, "uid", uids)]
+        found = self._select(db, "uid, flags", uids)
+        gone = [uid for uid, flags in found if only is None or only in _flags(flags)]
         if gone:
             rows = [(self.number, uid) for uid in gone]
             db.executemany("DELETE FROM messages WHERE mailbox = ? AND uid = ?", rows)

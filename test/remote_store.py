@@ -65,9 +65,9 @@ class RemoteMailbox(Mailbox):
         await distance()
         return await self.local.store(uids, op, flags, unchanged_since)
 
-    async def expunge(self, uids: UidSet) -> UidSet:
+    async def expunge(self, uids: UidSet, only: Flag | None = None) -> UidSet:
         await distance()
-        return await self.local.expunge(uids)
+        return await self.local.expunge(uids, only)
 
     async def copy(self, uids: UidSet, target: Mailbox) -> Copied:
         await distance()

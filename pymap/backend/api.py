@@ -45,12 +45,13 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from pymap.backend.errors import MessageExpunged
 from pymap.mime import Digest, digest
-from pymap.wire.types import DELETED, NO_UIDS, SEEN, Flag, FlagOp, InternalDate, UidSet
+from pymap.wire.types import DELETED, DELIMITER, NO_UIDS, SEEN, Flag, FlagOp, InternalDate, UidSet
 
 if TYPE_CHECKING:
     from pymap.backend.index import MessageIndex
 
 __all__ = [
+    "DELIMITER",
     "Account",
     "Backend",
     "Changes",
@@ -67,9 +68,6 @@ __all__ = [
     "UserStore",
     "digest",
 ]
-
-DELIMITER = "/"
-"""What separates levels of hierarchy in every mailbox name of this contract."""
 
 
 class NewMessage(NamedTuple):
@@ -206,8 +204,9 @@ class Mailbox(ABC):
         """
 
     @abstractmethod
-    async def expunge(self, uids: UidSet) -> UidSet:
-        """Remove messages, whatever their flags; returns those that this call removed."""
+    async def expunge(self, uids: UidSet, only: Flag | None = None) -> UidSet:
+        """Remove messages; with `only`, those of them that have this flag at that moment: what
+        another session has just undeleted must stay. Returns those that this call removed."""
 
     # -- with defaults; override where the store can do better --
 

@@ -121,8 +121,8 @@ class WithoutIndex(Mailbox):
     ) -> Stored:
         return await self.mailbox.store(uids, op, flags, unchanged_since)
 
-    async def expunge(self, uids: UidSet) -> UidSet:
-        return await self.mailbox.expunge(uids)
+    async def expunge(self, uids: UidSet, only: Flag | None = None) -> UidSet:
+        return await self.mailbox.expunge(uids, only)
 
 
 class _BreaksError(Exception):
@@ -446,6 +446,13 @@ class BackendConformance:
         assert await inbox.expunge(UidSet.of(two, three)) == UidSet.of(two, three)
         assert await inbox.expunge(UidSet.of(three, four, four + 9)) == UidSet.of(four)
         assert set(await _rows(inbox)) == {one}
+
+    async def test_expunge_leaves_what_has_not_the_flag(self, inbox: Mailbox) -> None:
+        one, two, three = await _fill(inbox, 3)
+        await inbox.store(UidSet.of(two, three), FlagOp.ADD, frozenset((DELETED,)))
+        await inbox.store(UidSet.of(three), FlagOp.REMOVE, frozenset((DELETED,)))
+        assert await inbox.expunge(ALL, only=DELETED) == UidSet.of(two)
+        assert set(await _rows(inbox)) == {one, three}
 
     async def test_expunging_nothing_changes_nothing(self, inbox: Mailbox) -> None:
         await _fill(inbox, 1)

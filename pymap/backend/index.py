@@ -13,6 +13,7 @@ Rule 3: `changes` costs what happened, not what is there: a log holds the sets o
 from __future__ import annotations
 
 import asyncio
+import logging
 from array import array
 from bisect import bisect_right
 from collections import Counter
@@ -34,6 +35,8 @@ from pymap.wire.types import (
     InternalDate,
     UidSet,
 )
+
+log = logging.getLogger("pymap.index")
 
 __all__ = ["ChangeLog", "FlagTable", "MessageIndex", "NewRow", "OpenMailbox", "OpenMailboxes"]
 
@@ -247,6 +250,12 @@ class MessageIndex:
             return NO_UIDS
         return self.vanished_log.since(modseq) if modseq >= self.vanished_log.floor else None
 
+    def flagged(self, flag: Flag) -> UidSet:
+        """The messages that have `flag`."""
+        having = self.flags.having(flag)
+        marked = compress(self.uids, map(having.__getitem__, self.flagsets))
+        return UidSet.from_sorted(list(marked))
+
     def position(self, uid: int) -> int | None:
         at = bisect_right(self.uids, uid) - 1
         return at if at >= 0 and self.uids[at] == uid else None
@@ -420,7 +429,8 @@ class MessageIndex:
                 self.modseqs[at] = row.modseq
             changed.append(row.uid)
         self.uid_next = max(uid_next, self.uids[-1] + 1 if self.uids else 1)
-        self._advance(changes.modseq, UidSet.of(*changed), vanished)
+        # The log keeps those too that were never here: a client may have met them elsewhere.
+        self._advance(changes.modseq, UidSet.of(*changed), changes.vanished)
 
     # -- the arrays --
 
@@ -558,6 +568,15 @@ class OpenMailbox:
         rows = await mailbox.metadata(changes.changed) if changes.changed else ()
         index.apply(changes, rows, uid_next)
 
+    async def vanished_since(self, modseq: int) -> UidSet | None:
+        """The UIDs expunged after `modseq`, None if nobody knows any more: what the columns have
+        forgotten, or were filled too late to see, the store may know."""
+        known = self.index.vanished_since(modseq)
+        if known is None and self.mailbox.index is None:
+            changes = await self.mailbox.changes(modseq)
+            known = changes.vanished if changes.complete else None
+        return known
+
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each change, until `unlisten`."""
         self.index.listeners.add(listener)
@@ -580,6 +599,9 @@ class OpenMailbox:
                     self.index.close()
             except BackendError:
                 await asyncio.sleep(RETRY_S)  # the store is away; those who idle wait for it
+            except Exception:
+                log.exception("waiting for news of a mailbox failed")
+                await asyncio.sleep(RETRY_S)
 
 
 class OpenMailboxes:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import compress
-
 from pymap.backend.errors import ReadOnly
 from pymap.imap.session import Done, Session
-from pymap.imap.view import MailboxView
 from pymap.wire.commands import Close, Expunge, Unselect
-from pymap.wire.types import DELETED, UidSet
+from pymap.wire.types import DELETED
 
 __all__ = ["close", "expunge", "unselect"]
 
@@ -19,22 +16,14 @@ async def expunge(session: Session, command: Expunge) -> Done:
     if view.readonly:
         raise ReadOnly
     await view.opened.sync()
-    doomed = _deleted(view)
+    doomed = view.index.flagged(DELETED)
     if command.uids is not None:
         doomed &= view.uid_set(view.resolve(command.uids, by_uid=True))
     if doomed:
-        await view.mailbox.expunge(doomed)
+        await view.mailbox.expunge(doomed, only=DELETED)
     await session.tell(may_expunge=True)
     code = f"HIGHESTMODSEQ {view.index.modseq}" if session.condstore and doomed else None
     return Done("EXPUNGE completed", code)
-
-
-def _deleted(view: MailboxView) -> UidSet:
-    r"""The messages with \Deleted, those included that this client has not been told of."""
-    index = view.index
-    having = index.flags.having(DELETED)
-    marked = compress(index.uids, map(having.__getitem__, index.flagsets))
-    return UidSet.from_sorted(list(marked))
 
 
 async def close(session: Session, command: Close) -> Done:
@@ -43,9 +32,9 @@ async def close(session: Session, command: Close) -> Done:
     view = session.selected()
     if not view.readonly:
         await view.opened.sync()
-        doomed = _deleted(view)
+        doomed = view.index.flagged(DELETED)
         if doomed:
-            await view.mailbox.expunge(doomed)
+            await view.mailbox.expunge(doomed, only=DELETED)
     session.deselect()
     return Done("CLOSE completed")
 

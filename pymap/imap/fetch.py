@@ -90,7 +90,7 @@ async def fetch(session: Session, command: Fetch) -> Done:
     if command.changed_since is not None:
         session.enable("CONDSTORE")
         if command.vanished:
-            _send_vanished(session, view, command, command.changed_since)
+            await _send_vanished(session, view, command, command.changed_since)
         slices = changed_after(view, slices, command.changed_since)
     plan = _plan(session, command, view)
     wanted = sum(stop - start for start, stop in slices)
@@ -109,7 +109,7 @@ def changed_after(view: MailboxView, slices: Slices, modseq: int) -> Slices:
     return (changed & view.uid_set(slices)).slices(view.uids, view.exists)
 
 
-def _send_vanished(session: Session, view: MailboxView, command: Fetch, since: int) -> None:
+async def _send_vanished(session: Session, view: MailboxView, command: Fetch, since: int) -> None:
     """What of the UIDs asked for was expunged since.   RFC 7162 3.2.6"""
     if not session.qresync:
         raise BadCommand("VANISHED needs ENABLE QRESYNC")
@@ -118,13 +118,13 @@ def _send_vanished(session: Session, view: MailboxView, command: Fetch, since: i
     asked = UidSet(command.numbers.resolve(highest))
     if command.numbers.saved:
         asked = view.saved
-    vanished = index.vanished_since(since)
+    vanished = await view.opened.vanished_since(since)
     if vanished is None:
         # The log does not reach back: all that is not there may have been expunged since.
         vanished = (UidSet(((1, highest),)) if highest else NO_UIDS) - UidSet.from_sorted(
             index.uids
         )
-    # What this client has not been told of yet will be told by the tagged response's news.
+    # What this client has not been told of yet is told here already, and once more as news.
     told = vanished & asked
     if told:
         session.send(r.Vanished(told, earlier=True))
@@ -150,6 +150,9 @@ async def _send_all(session: Session, view: MailboxView, plan: _Plan, slices: Sl
                 sent += await _send_rich(writer, view, plan, columns, batch)
             except Refused as error:
                 refused = error  # of one message; the others are still answered
+                if plan.sets_seen:
+                    # That message is \\Seen all the same, and no answer told of it.
+                    session.send_flags(view, [(start, stop)])
         await writer.pace()
     if refused is not None:
         raise refused

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from pymap.backend.errors import Unavailable
 from pymap.imap.session import Done, Session
 from pymap.wire import responses as r
 from pymap.wire.commands import Idle
@@ -23,7 +26,8 @@ async def idle(session: Session, command: Idle) -> Done:
         line = None
         while line is None:
             if session.view is not None:
-                await session.tell(may_expunge=True)
+                with suppress(Unavailable):  # the store is away; the next wake-up tells all
+                    await session.tell(may_expunge=True)
             line = await peer.line()
     finally:
         if view is not None:

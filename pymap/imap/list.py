@@ -163,6 +163,8 @@ async def list_(session: Session, command: List) -> Done:
     tells_children = not command.extended or ListReturn.CHILDREN in returns or session.rev2
     tells_use = not command.extended or by_use or ListReturn.SPECIAL_USE in returns
     names = tree.names() | (tree.subscribed if by_subscription else set())
+    if recursive and by_subscription:
+        names |= tree.parents_of_subscribed
     matches = any_of([command.reference + pattern for pattern in command.patterns if pattern])
     work = 0
     for name in sorted(names, key=_inbox_first):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from pymap.backend.api import DELIMITER, Mailbox, MailboxStatus
-from pymap.backend.errors import CannotDo, MailboxExists, MailboxNotFound
+from pymap.backend.errors import BackendError, CannotDo, MailboxExists, MailboxNotFound
 from pymap.imap.session import Done, Session
 from pymap.limits import Limits
 from pymap.wire import responses as r
@@ -20,7 +20,7 @@ from pymap.wire.commands import (
     Unsubscribe,
 )
 from pymap.wire.errors import Refused
-from pymap.wire.types import UidSet
+from pymap.wire.types import UidSet, fold_inbox
 
 __all__ = [
     "check_name",
@@ -56,7 +56,7 @@ def check_name(name: str, limits: Limits) -> str:
         raise Refused("LIMIT", "The name is too long")
     if name.count(DELIMITER) >= limits.mailbox_levels:
         raise Refused("LIMIT", "The name has too many levels")
-    return INBOX if name.isascii() and name.upper() == INBOX else name
+    return fold_inbox(name)
 
 
 async def open_target(session: Session, name: str) -> Mailbox:
@@ -87,11 +87,12 @@ async def delete(session: Session, command: Delete) -> Done:
     if name == INBOX:
         raise CannotDo("INBOX cannot be deleted")
     selected = session.view
-    if selected is not None and selected.mailbox.id == await _id_of(session, name):
-        # The client throws away the mailbox that it has selected: nothing to be surprised at.
-        session.deselect()
+    is_own = selected is not None and selected.mailbox.id == await _id_of(session, name)
     try:
         await account.delete(name)
+        if is_own:
+            # The client throws away the mailbox that it has selected: no reason for BYE.
+            session.deselect()
     except MailboxNotFound:
         below = name + DELIMITER
         if any(info.name.startswith(below) for info in await account.mailboxes()):
@@ -127,8 +128,13 @@ async def _rename_inbox(session: Session, new_name: str) -> Done:
     account = session.authenticated()
     inbox = await account.open(INBOX)
     target = await account.create(new_name)
-    snapshot = await inbox.snapshot()
-    await inbox.move(UidSet.from_sorted(snapshot.uids), target)
+    try:
+        snapshot = await inbox.snapshot()
+        await inbox.move(UidSet.from_sorted(snapshot.uids), target)
+    except BackendError:
+        if not (await target.snapshot()).uids:
+            await account.delete(new_name)  # nothing came: it can be tried again
+        raise
     return Done("RENAME completed")
 
 

@@ -32,12 +32,11 @@ async def select(session: Session, command: Select) -> Done:
     if command.condstore:
         session.enable("CONDSTORE")
     opened = session.open_mailboxes.get(mailbox)
+    # IMAP4rev2 has no \\Recent; EXAMINE must not take it from the others.   RFC 3501 6.3.2
+    recent = NO_UIDS if session.rev2 else await mailbox.claim_recent(peek=command.readonly)
     await opened.sync()
     view = MailboxView(opened, command.readonly)
-    # IMAP4rev2 has no \\Recent; EXAMINE must not take it from the others.   RFC 3501 6.3.2
-    if not session.rev2:
-        recent = await mailbox.claim_recent(peek=command.readonly)
-        view.recent = recent.present_in(view.uids, view.exists)
+    view.recent = recent
     session.view = view
     session.connection.state = State.SELECTED
     await _describe(session, view, command)
@@ -58,7 +57,7 @@ async def _describe(session: Session, view: MailboxView, command: Select) -> Non
     session.send(r.Flags(known))
     session.send(r.Exists(view.exists))
     if not session.rev2:
-        session.send(r.Recent(len(view.recent)))
+        session.send(r.Recent(view.recent_count))
     session.send(r.Untagged(OK, "Predicted next UID", f"UIDNEXT {view.uid_next}"))
     session.send(r.Untagged(OK, "UIDs valid", f"UIDVALIDITY {mailbox.uid_validity}"))
     if not session.rev2 and (first := index.first_without(SEEN)) is not None:
@@ -71,13 +70,12 @@ async def _describe(session: Session, view: MailboxView, command: Select) -> Non
 
 async def _resynchronise(session: Session, view: MailboxView, known: QResync) -> None:
     """What was expunged and what changed since the client's modseq.   RFC 7162 3.2.5"""
-    index = view.index
     highest = view.uid_next - 1
     everything = UidSet(((1, highest),)) if highest else NO_UIDS
     asked = everything
     if known.known_uids is not None:
         asked &= UidSet(known.known_uids.resolve(highest))
-    vanished = index.vanished_since(known.modseq)
+    vanished = await view.opened.vanished_since(known.modseq)
     if vanished is None:
         # The log does not reach back: all that is not there may have been expunged since. Up
         # to the last message that the client has right, it knows.   RFC 7162 3.2.5.2

@@ -160,8 +160,9 @@ class Client(asyncio.BufferedProtocol):
     """One connection: the transport's protocol, and the Peer of its session."""
 
     __slots__ = (
-        "_close_timer", "_closed", "_handshaking", "_last_heard", "_left", "_out", "_paused",
-        "_reading", "_resumed", "_running", "_stranger", "_task", "_timer", "_waiter", "_woken",
+        "_close_timer", "_closed", "_eof", "_handshaking", "_last_heard", "_left", "_out",
+        "_paused", "_reading", "_resumed", "_running", "_stranger", "_task", "_timer", "_waiter",
+        "_woken",
         "_write_timer", "connection", "implicit_tls", "loop", "name", "secure", "server",
         "session", "tls", "trace", "transport",
     )  # fmt: skip
@@ -188,6 +189,7 @@ class Client(asyncio.BufferedProtocol):
         self._waiter: asyncio.Future[None] | None = None  # `line` waits
         self._woken = False
         self._closed = False
+        self._eof = False
         self._left = False
         self._handshaking = False
         self._stranger = False
@@ -245,7 +247,14 @@ class Client(asyncio.BufferedProtocol):
         self._process()
 
     def eof_received(self) -> bool:
-        return False  # the transport closes itself
+        """The client sends no more, but may still read: what it has asked for is answered. (Over
+        TLS there is no half of a connection; there the transport closes itself.)"""
+        self._eof = True
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+        elif not self._running and not self._closed:
+            self._close()
+        return not self.tls
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -315,6 +324,11 @@ class Client(asyncio.BufferedProtocol):
                 raise Disconnect
             if line is not None:
                 return line
+            if self.server.closing:
+                self.session.bye("Server is shutting down")
+                raise Disconnect
+            if self._eof:
+                raise Disconnect
             self._resume_reading()
             self._waiter = self.loop.create_future()
             try:
@@ -407,7 +421,9 @@ class Client(asyncio.BufferedProtocol):
             self._close()
             return
         self._flush()
-        if self._paused and not self._running:
+        if self._eof and not self._running and not self._paused:
+            self._close()
+        elif self._paused and not self._running:
             self._pause_reading()
         elif not self._running:
             self._resume_reading()
@@ -520,7 +536,8 @@ class Client(asyncio.BufferedProtocol):
         if transport is None:
             return
         linger_s = self.server.limits.write_timeout_s
-        if transport.can_write_eof() and not self.server.closing and not transport.is_closing():
+        may_send = not self._eof and not self.server.closing and not transport.is_closing()
+        if may_send and transport.can_write_eof():
             transport.write_eof()
             self._resume_reading()
             linger_s = LINGER_S

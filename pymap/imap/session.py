@@ -128,7 +128,14 @@ class Session:
 
     def enable(self, *names: str) -> None:
         """Switch extensions on; QRESYNC brings CONDSTORE (RFC 7162 3.2.3)."""
+        knew_condstore = self.condstore
         self.enabled = self.enabled.union(names, ("CONDSTORE",) if "QRESYNC" in names else ())
+        if self.condstore and not knew_condstore and self.view is not None:
+            # The first command that enables it tells where the mailbox is. RFC 7162 3.1
+            code = f"HIGHESTMODSEQ {self.view.told}"
+            self.send(r.Untagged(r.Condition.OK, "Highest modseq", code))
+        if self.rev2 and self.view is not None:
+            self.view.recent = NO_UIDS  # RFC 9051 has no \\Recent
         if not self.enabled.isdisjoint(("UTF8=ACCEPT", "IMAP4REV2")):
             self.connection.utf8 = True
 
@@ -202,13 +209,22 @@ class Session:
                 return
             answer = r.Tagged(command.tag, r.Condition.OK, done.text, done.code)
             self.bad_commands = 0
+        except Disconnect:
+            raise
         except Exception as error:
             answer = self._failure(command.tag, error, type(command).__name__)
         if self.view is not None:
             # EXPUNGE must not be sent while answering FETCH, STORE, SEARCH: the client's
             # sequence numbers would move under it. The UID forms may.   RFC 9051 7.5.1
             by_uid = getattr(command, "by_uid", False)
-            await self.tell(may_expunge=by_uid or not spec.holds_expunges)
+            try:
+                await self.tell(may_expunge=by_uid or not spec.holds_expunges)
+            except BackendError as error:
+                # What was done is done and has to be answered; the news waits for the store.
+                log.warning("%s: no news of the mailbox: %s", self.peer.name, error)
+            except Disconnect:
+                self.send(answer)
+                raise
         self.send(answer)
 
     def fail(self, bad: BadEvent) -> None:
@@ -217,8 +233,6 @@ class Session:
 
     def _failure(self, tag: str, error: Exception, name: str) -> r.Tagged:
         match error:
-            case Disconnect():
-                raise error
             case BadCommand():
                 self.bad_commands += 1
                 answer = r.Tagged(tag, r.Condition.BAD, str(error))
@@ -270,7 +284,7 @@ class Session:
         if news.exists is not None:
             self.send(r.Exists(news.exists))
             if not self.rev2:
-                self.send(r.Recent(len(view.recent)))
+                self.send(r.Recent(view.recent_count))
         self.send_keywords(view)
         if news.changed:
             self.send_flags(view, news.changed)

@@ -81,6 +81,11 @@ class MailboxView:
     def mailbox(self) -> Mailbox:
         return self.opened.mailbox
 
+    @property
+    def recent_count(self) -> int:
+        """Of the messages that the client knows of: more may have been claimed already."""
+        return len(self.recent.present_in(self.uids, self.exists)) if self.recent else 0
+
     # -- numbers --
 
     def resolve(self, numbers: SequenceSet, by_uid: bool, strict: bool = True) -> Slices:

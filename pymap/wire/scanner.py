@@ -14,7 +14,7 @@ from pymap.limits import Limits
 from pymap.wire import modutf7
 from pymap.wire.errors import BadCommand, Refused
 from pymap.wire.framer import Frame
-from pymap.wire.types import MAX_NUMBER, Flag, InternalDate, SequenceSet
+from pymap.wire.types import MAX_NUMBER, Flag, InternalDate, SequenceSet, fold_inbox
 
 __all__ = ["Scanner"]
 
@@ -206,9 +206,9 @@ class Scanner:
                 name = modutf7.decode(raw)
         except ValueError as error:
             raise BadCommand("Malformed mailbox name") from error
-        if name.isascii():
-            return "INBOX" if name.upper() == "INBOX" else name
-        return unicodedata.normalize("NFC", name)  # Net-Unicode, RFC 9051 5.1
+        if not name.isascii():
+            name = unicodedata.normalize("NFC", name)  # Net-Unicode, RFC 9051 5.1
+        return fold_inbox(name)
 
     def flag(self, limits: Limits) -> Flag:
         r"""flag = "\Answered" / ... / flag-keyword; an unknown \name is refused by its user."""

@@ -22,6 +22,7 @@ __all__ = [
     "SEEN",
     "SYSTEM_FLAGS",
     "Flag",
+    "DELIMITER",
     "NO_UIDS",
     "FlagOp",
     "InternalDate",
@@ -29,7 +30,11 @@ __all__ = [
     "SectionText",
     "SequenceSet",
     "UidSet",
+    "fold_inbox",
 ]
+
+DELIMITER = "/"
+"""What separates levels of hierarchy in every mailbox name."""
 
 MONTHS = tuple(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split())
 MAX_NUMBER = 0xFFFFFFFF  # number and nz-number are 32 bits, RFC 9051 9
@@ -161,6 +166,12 @@ class SequenceSet(NamedTuple):
         return ",".join(
             f"{a or '*'}" if a == b else f"{a or '*'}:{b or '*'}" for a, b in self.ranges
         )
+
+
+def fold_inbox(name: str) -> str:
+    """INBOX is the same in any case of its ASCII letters, also above others.   RFC 9051 5.1"""
+    first, delimiter, rest = name.partition(DELIMITER)
+    return f"INBOX{delimiter}{rest}" if first.isascii() and first.upper() == "INBOX" else name
 
 
 def merge_ranges(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:

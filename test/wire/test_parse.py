@@ -12,6 +12,7 @@ import pytest
 
 from pymap.wire import commands as c
 from pymap.wire.commands import ListReturn, ListSelect, StatusItem
+from pymap.wire.errors import Refused
 from pymap.wire.parse import COMMANDS as KNOWN
 from pymap.wire.types import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, Flag, FlagOp, SequenceSet
 
@@ -145,7 +146,7 @@ COMMANDS: list[tuple[bytes, c.Command]] = [
     (b"a SELECT INBOX\r\n", c.Select("a", "INBOX", supplied="INBOX")),
     (b'a SELECT "inBox"\r\n', c.Select("a", "INBOX", supplied="inBox")),
     (b"a SELECT {5}\r\niNbOx\r\n", c.Select("a", "INBOX", supplied="iNbOx")),
-    (b"a SELECT inbox/a\r\n", c.Select("a", "inbox/a", supplied="inbox/a")),
+    (b"a SELECT inbox/a\r\n", c.Select("a", "INBOX/a", supplied="inbox/a")),
     (b"a SELECT NIL\r\n", c.Select("a", "NIL", supplied="NIL")),
     (b'a SELECT ""\r\n', c.Select("a", "", supplied="")),
     (b"a EXAMINE blurdybloop\r\n", c.Select("a", "blurdybloop", True, supplied="blurdybloop")),
@@ -731,6 +732,16 @@ def test_flags_limit() -> None:
     bad(fits, flags=2)
     bad(b"a STORE 1 FLAGS x1 x2 x3\r\n", flags=2)
     bad(b"a APPEND x (x1 x2 x3) {1+}\r\nx\r\n", flags=2)
+
+
+def test_keyword_limit() -> None:
+    """The flag is well said, so it is NO [LIMIT]."""
+    command(b"a STORE 1 FLAGS (xyz)\r\n", keyword=3)
+    for octets in (b"a STORE 1 FLAGS (xyz)\r\n", b"a STORE 1 FLAGS xyz\r\n",
+                   b"a APPEND x (xyz) {1+}\r\nx\r\n"):  # fmt: skip
+        error = refusal(octets, keyword=2).error
+        assert isinstance(error, Refused)
+        assert error.code == "LIMIT"
 
 
 def test_list_patterns_limit() -> None:

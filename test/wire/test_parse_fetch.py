@@ -207,7 +207,6 @@ def test_a_part_number_has_32_bits() -> None:
     bad(b"a FETCH 1 BINARY[4294967296]\r\n")
 
 
-FLAGS_OF_ALL = ("a", SequenceSet(((1, 0),)))
 COMMANDS = [
     # RFC 7162 3.1.4.1, 3.2.6
     (b"a UID FETCH 1:* (FLAGS) (CHANGEDSINCE 12345)\r\n",

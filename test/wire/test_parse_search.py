@@ -227,12 +227,87 @@ BAD = [
     b' MODSEQ "/flags/x" foo 1', b' MODSEQ "/flags/x" all',
     b" RETURN (FOO) ALL", b" RETURN (MIN", b" RETURN (MIN ) ALL", b" RETURN ( MIN) ALL",
     b" RETURN (MIN)", b" RETURN (MIN)ALL", b" RETURN MIN ALL", b" RETURN", b" CHARSET UTF-8 RETURN () ALL",
+    b" SEEN,ALL", b' "SEEN"', b" {4+}\r\nSEEN", b" NOT(SEEN)", b" OR SEEN  ALL", b" (SEEN)(ALL)",
+    b" 1 ,2", b" UID (1)", b" KEYWORD x]y", b" FROM x%y", b" FROM {1+}\r\n\xff", b" HEADER (x) y",
+    b" LARGER 99999999999999999999999", b" SMALLER 1.5", b" MODSEQ /flags/x all 1",
+    b' MODSEQ "/flags/\\draft" all 1', b" EMAILID (M1)", b" SAVEDATESUPPORTED x",
+    b" RETURN (MIN) RETURN (MAX) ALL", b" CHARSET (UTF-8) ALL", b" CHARSET UTF-8 CHARSET UTF-8 ALL",
+    b" CHARSET UTF-8 TEXT {1+}\r\n\xe4",
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("octets", BAD)
 def test_bad(octets: bytes) -> None:
     assert bad(b"a SEARCH%b\r\n" % octets) == "a"
+
+
+# -- date --
+
+DATES = [
+    (b"1-Jan-1970", day(1970, 1, 1)),
+    (b"31-Dec-1969", day(1969, 12, 31)),
+    (b"29-Feb-2000", day(2000, 2, 29)),  # a leap century
+    (b"29-Feb-2024", day(2024, 2, 29)),
+    (b"28-Feb-1900", day(1900, 2, 28)),
+    (b"01-Jan-0001", day(1, 1, 1)),
+    (b"31-Dec-9999", day(9999, 12, 31)),
+    *(
+        (b"%d-%b-2023" % (last, name), day(2023, month, last))
+        for month, (name, last) in enumerate(
+            zip(
+                b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split(),
+                (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31),
+                strict=True,
+            ),
+            1,
+        )
+    ),
+]
+NO_DATES = [
+    b"0-Jan-2023",
+    b"00-Jan-2023",
+    b"32-Jan-2023",
+    b"29-Feb-2023",
+    b"30-Feb-2024",
+    b"29-Feb-1900",
+    b"29-Feb-2100",
+    b"31-Apr-2023",
+    b"31-Jun-2023",
+    b"31-Sep-2023",
+    b"31-Nov-2023",
+    b"001-Jan-2023",
+    b"1-Jan-23",
+    b"1-Jan-02023",
+    b"1-Jan-0000",
+    b"1-1-2023",
+    b"1-January-2023",
+    b"1-Xyz-2023",
+    b"Jan-1-2023",
+    b"2023-01-01",
+    b"1 Jan 2023",
+    b"-Jan-2023",
+    b" 1-Jan-2023",
+    b'" 1-Jan-2023"',
+    b'"1-Jan-2023',
+    b'1-Jan-2023"',
+    b'""1-Jan-2023""',
+    b"{10+}\r\n1-Jan-2023",
+    b"(1-Jan-2023)",
+    b'" 1-Jan-2023 00:00:00 +0000"',
+]
+
+
+@pytest.mark.parametrize(("octets", "value"), DATES)
+def test_date(octets: bytes, value: int) -> None:
+    key = k.Date(DateKey.INTERNAL, Compare.ON, value)
+    for form in (octets, b'"%b"' % octets, octets.upper(), octets.lower()):
+        assert command(b"a SEARCH ON %b\r\n" % form) == c.Search("a", False, key)
+
+
+@pytest.mark.parametrize("octets", NO_DATES)
+def test_no_date(octets: bytes) -> None:
+    for name in (b"ON", b"SENTSINCE", b"SAVEDBEFORE"):
+        bad(b"a SEARCH %b %b\r\n" % (name, octets))
 
 
 # -- limits --

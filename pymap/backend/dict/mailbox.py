@@ -121,8 +121,8 @@ class DictMailbox(Mailbox):
     ) -> Stored:
         return self._alive().store(uids, op, flags, unchanged_since)
 
-    async def expunge(self, uids: UidSet) -> UidSet:
-        return self._remove(uids)
+    async def expunge(self, uids: UidSet, only: Flag | None = None) -> UidSet:
+        return self._remove(uids if only is None else uids & self._alive().flagged(only))
 
     def _remove(self, uids: UidSet) -> UidSet:
         gone = self._alive().expunge(uids)

@@ -1,0 +1,102 @@
+"""A store that is away for a moment: what was done is answered, sessions live on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from remote_store import RemoteMailbox
+
+from pymap.backend.errors import OverQuota, Unavailable
+from pymap.imap.server import Server
+
+StartServer = Callable[..., Awaitable[Server]]
+MESSAGE = b"Subject: x\r\n\r\ny"
+
+
+class Client:
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    async def command(self, line: bytes) -> list[bytes]:
+        self.writer.write(b"a " + line + b"\r\n")
+        lines: list[bytes] = []
+        async with asyncio.timeout(10):
+            while not lines or not lines[-1].startswith(b"a "):
+                line = await self.reader.readline()
+                assert line, lines
+                lines.append(line.rstrip())
+        return lines
+
+    async def close(self) -> None:
+        self.writer.close()
+        await self.writer.wait_closed()
+
+
+@pytest.fixture
+async def client(imap_server: StartServer) -> Any:
+    server = await imap_server(store="remote")
+    made = Client(*await asyncio.open_connection(*server.addresses[0]))
+    await made.command(b"LOGIN demouser demopass")
+    assert (await made.command(b"SELECT INBOX"))[-1].startswith(b"a OK")
+    yield made
+    await made.close()
+
+
+def fail_once(monkeypatch: pytest.MonkeyPatch, method: str, error: Exception) -> None:
+    """The next call of a method of the store raises."""
+    real = getattr(RemoteMailbox, method)
+
+    async def broken(self: RemoteMailbox, *arguments: Any) -> Any:
+        monkeypatch.setattr(RemoteMailbox, method, real)
+        raise error
+
+    monkeypatch.setattr(RemoteMailbox, method, broken)
+
+
+async def test_what_was_done_is_answered_when_news_cannot_be_had(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_once(monkeypatch, "changes", Unavailable())
+    answer = await client.command(b"APPEND INBOX {%d+}\r\n%b" % (len(MESSAGE), MESSAGE))
+    assert answer[-1].startswith(b"a OK [APPENDUID ")
+    assert b"* 1 EXISTS" in await client.command(b"NOOP")
+
+
+async def test_idle_lives_on(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    fail_once(monkeypatch, "changes", Unavailable())
+    client.writer.write(b"i IDLE\r\n")
+    assert (await client.reader.readline()).startswith(b"+")
+    client.writer.write(b"DONE\r\n")
+    assert (await client.reader.readline()).startswith(b"i OK")
+    assert (await client.command(b"NOOP"))[-1].startswith(b"a OK")
+
+
+async def test_a_rename_of_inbox_that_fails_can_be_tried_again(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await client.command(b"APPEND INBOX {%d+}\r\n%b" % (len(MESSAGE), MESSAGE))
+    fail_once(monkeypatch, "move", OverQuota())
+    assert (await client.command(b"RENAME INBOX old"))[-1].startswith(b"a NO [OVERQUOTA]")
+    assert (await client.command(b"RENAME INBOX old"))[-1].startswith(b"a OK")
+
+
+@pytest.mark.parametrize("store", ["dict", "remote"])
+async def test_a_client_that_half_closes_gets_its_answers(
+    imap_server: StartServer, store: str
+) -> None:
+    """As ``printf ... | nc -N`` does; the message is large enough to be parsed in a thread."""
+    server = await imap_server(store=store)
+    reader, writer = await asyncio.open_connection(*server.addresses[0])
+    message = b"Subject: x\r\n\r\n" + b"y" * 50_000
+    writer.write(b"a LOGIN demouser demopass\r\nb APPEND INBOX {%d+}\r\n" % len(message))
+    writer.write(message + b"\r\nc LOGOUT\r\n")
+    writer.write_eof()
+    async with asyncio.timeout(10):
+        said = await reader.read()
+    assert b"\r\nb OK [APPENDUID" in said
+    assert said.endswith(b"c OK LOGOUT completed\r\n")
+    writer.close()
+    await writer.wait_closed()
