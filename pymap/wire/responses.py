@@ -8,6 +8,7 @@ from columns.
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -98,11 +99,12 @@ class Condition(Enum):
     BYE = b"BYE"
 
 
-class Response:
+class Response(ABC):
     __slots__ = ()
 
+    @abstractmethod
     def encode(self, utf8: bool) -> bytes:
-        raise NotImplementedError
+        """The octets of the whole response."""
 
 
 @dataclass(frozen=True, slots=True)
