@@ -8,7 +8,7 @@ import time
 
 from pymap.backend.api import NewMessage, digest
 from pymap.imap.mailboxes import open_target
-from pymap.imap.session import Done, Session
+from pymap.imap.session import THREAD, Done, Session
 from pymap.imap.store import check_flags
 from pymap.wire.commands import Append, Message
 from pymap.wire.errors import Refused
@@ -16,7 +16,6 @@ from pymap.wire.types import InternalDate
 
 __all__ = ["append"]
 
-THREAD = 32 * 1024  # octets of a message from which it is parsed off the event loop
 BREATH = 32  # messages parsed until others get their turn
 _HEADER_END = re.compile(rb"\r?\n\r?\n|\A\r?\n")
 _NOT_ASCII = re.compile(rb"[\x80-\xff]")

@@ -18,7 +18,7 @@ from pymap import mime
 from pymap.backend.api import Digest
 from pymap.backend.errors import MessageExpunged
 from pymap.imap.columns import COLUMNS, Column, lines, pick
-from pymap.imap.session import Done, Peer, Session
+from pymap.imap.session import THREAD, Done, Peer, Session
 from pymap.imap.view import Batch, MailboxView, Slices, spans
 from pymap.wire import responses as r
 from pymap.wire.commands import Fetch, FetchAttribute, FetchItem
@@ -30,7 +30,6 @@ __all__ = ["fetch"]
 PLAIN_BATCH = 1000  # messages, when only columns are asked for
 DIGEST_BATCH = 128  # messages, when the store has to look for each
 BATCH_OCTETS = 2 * 1024 * 1024  # of the messages in one such batch
-THREAD = 32 * 1024  # octets of a message from which it is taken apart off the event loop
 CHUNK = 64 * 1024  # octets until the answer is sent on its way
 
 _A = FetchAttribute
@@ -151,7 +150,7 @@ async def _send_all(session: Session, view: MailboxView, plan: _Plan, slices: Sl
             except Refused as error:
                 refused = error  # of one message; the others are still answered
                 if plan.sets_seen:
-                    # That message is \\Seen all the same, and no answer told of it.
+                    # That message is \Seen all the same, and no answer told of it.
                     session.send_flags(view, [(start, stop)])
         await writer.pace()
     if refused is not None:

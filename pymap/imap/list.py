@@ -115,7 +115,7 @@ class _Tree:
         found = []
         info = self.infos.get(name)
         if info is None or info.id is None:
-            # \\NonExistent implies \\Noselect, which is all that older clients know. RFC 5258 3
+            # \NonExistent implies \Noselect, which is all that older clients know. RFC 5258 3
             found.append("\\NonExistent" if extended else "\\Noselect")
         if subscribed and name in self.subscribed:
             found.append("\\Subscribed")

@@ -22,7 +22,7 @@ from pymap.backend.api import Digest
 from pymap.backend.errors import MessageExpunged
 from pymap.backend.index import NO_SAVE_DATE
 from pymap.imap.columns import pick
-from pymap.imap.session import Done, Session
+from pymap.imap.session import THREAD, Done, Session
 from pymap.imap.text import casemap, header_contains, in_header_block
 from pymap.imap.view import Batch, MailboxView
 from pymap.wire import responses as r
@@ -41,7 +41,6 @@ Candidates = Sequence[int]
 WORK = 100_000  # tests of one candidate by one key, until others get their turn
 READ_BATCH = 64  # messages read at a time
 READ_OCTETS = 1024 * 1024  # of these messages together
-THREAD = 32 * 1024  # octets from which a header or message is searched off the event loop
 
 
 class Cost(IntEnum):

@@ -32,7 +32,7 @@ async def select(session: Session, command: Select) -> Done:
     if command.condstore:
         session.enable("CONDSTORE")
     opened = session.open_mailboxes.get(mailbox)
-    # IMAP4rev2 has no \\Recent; EXAMINE must not take it from the others.   RFC 3501 6.3.2
+    # IMAP4rev2 has no \Recent; EXAMINE must not take it from the others.   RFC 3501 6.3.2
     recent = NO_UIDS if session.rev2 else await mailbox.claim_recent(peek=command.readonly)
     await opened.sync()
     view = MailboxView(opened, command.readonly)

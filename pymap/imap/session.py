@@ -31,9 +31,12 @@ from pymap.wire.connection import BadEvent, Connection, Ready, State
 from pymap.wire.errors import BadCommand, Refused
 from pymap.wire.types import NO_UIDS
 
-__all__ = ["Disconnect", "Done", "Handler", "Peer", "Session"]
+__all__ = ["THREAD", "Disconnect", "Done", "Handler", "Peer", "Session"]
 
 log = logging.getLogger("pymap.session")
+
+THREAD = 32 * 1024
+"""Octets of a message, or of its header, from which it is taken apart off the event loop."""
 
 
 class Done(NamedTuple):
@@ -86,7 +89,7 @@ class Session:
     """The state of one client, and the execution of its commands."""
 
     __slots__ = (
-        "_account_manager", "_failures", "account", "backend", "bad_commands", "connection",
+        "_account_manager", "account", "backend", "bad_commands", "connection",
         "enabled", "failed_logins", "handlers", "limits", "open_mailboxes", "peer", "user", "view",
     )  # fmt: skip
 
