@@ -25,7 +25,7 @@ LAYERS: dict[str, list[str]] = {
     "pymap.plugin": ["pymap.backend.api", "pymap.backend.errors"],
     "pymap.imap": [
         "pymap.wire", "pymap.mime", "pymap.auth",
-        "pymap.backend.api", "pymap.backend.errors", "pymap.backend.index",
+        "pymap.backend.api", "pymap.backend.errors", "pymap.backend.index", "pymap.backend.opened",
     ],
     "pymap.auth": ["pymap.backend.api", "pymap.backend.errors"],
     # The concrete stores: pymap.backend.dict, and those to come.
@@ -34,8 +34,11 @@ LAYERS: dict[str, list[str]] = {
         "pymap.wire.types", "pymap.mime",
     ],
     "pymap.backend.conformance": [
-        "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors",
+        "pymap.backend.opened", "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors",
         "pymap.wire.types", "pymap.mime",
+    ],
+    "pymap.backend.opened": [
+        "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors", "pymap.wire.types",
     ],
     "pymap.backend.index": [
         "pymap.backend.api", "pymap.backend.errors", "pymap.wire.types", "pymap.mime",

@@ -49,7 +49,8 @@ from pymap.backend.errors import (
     MessageExpunged,
     NoPermission,
 )
-from pymap.backend.index import MessageIndex, OpenMailbox
+from pymap.backend.index import MessageIndex
+from pymap.backend.opened import OpenMailbox
 from pymap.wire.types import (
     ANSWERED,
     DELETED,

@@ -12,18 +12,15 @@ Rule 3: `changes` costs what happened, not what is there: a log holds the sets o
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from itertools import chain, compress
 from typing import NamedTuple
-from weakref import WeakValueDictionary
 
-from pymap.backend.api import Changes, Mailbox, MailboxStatus, Row, Stored
-from pymap.backend.errors import BackendError, LimitReached, MailboxGone
+from pymap.backend.api import Changes, MailboxStatus, Row, Stored
+from pymap.backend.errors import LimitReached
 from pymap.wire.types import (
     DELETED,
     NO_UIDS,
@@ -36,12 +33,9 @@ from pymap.wire.types import (
     UidSet,
 )
 
-log = logging.getLogger("pymap.index")
-
-__all__ = ["ChangeLog", "FlagTable", "MessageIndex", "NewRow", "OpenMailbox", "OpenMailboxes"]
+__all__ = ["ChangeLog", "FlagTable", "MessageIndex", "NewRow"]
 
 NO_SAVE_DATE = -1
-RETRY_S = 1.0
 MANY_SLICES = 64
 COMPACT_AT = 1 << 20  # octets of rendered flag sets
 
@@ -515,103 +509,3 @@ class _Become(dict[int, int]):
     def __missing__(self, number: int) -> int:
         self[number] = made = self.table.number(self.op.apply(self.table.sets[number], self.flags))
         return made
-
-
-class OpenMailbox:
-    """A mailbox and its columns; one per mailbox and process.
-
-    If the store has columns of its own, they are used as they are. Otherwise they are filled
-    once from `metadata` and follow `changes`; while someone listens, one task waits for news.
-    """
-
-    __slots__ = ("__weakref__", "_filled", "_lock", "_watcher", "index", "mailbox")
-
-    def __init__(self, mailbox: Mailbox) -> None:
-        self.mailbox = mailbox
-        self.index = mailbox.index if mailbox.index is not None else MessageIndex(modseq=0)
-        self._filled = mailbox.index is not None
-        self._lock = asyncio.Lock()
-        self._watcher: asyncio.Task[None] | None = None
-
-    async def sync(self) -> MessageIndex:
-        """The columns, current as of this call. Raises MailboxGone."""
-        if self.mailbox.index is None and not self.index.gone:
-            async with self._lock:
-                try:
-                    await self._pull()
-                except MailboxGone:
-                    self.index.close()
-        if self.index.gone:
-            raise MailboxGone
-        return self.index
-
-    async def _pull(self) -> None:
-        index, mailbox = self.index, self.mailbox
-        if not self._filled:
-            snapshot = await mailbox.snapshot()
-            uids = UidSet.from_sorted(snapshot.uids)
-            rows = await mailbox.metadata(uids)
-            index.apply(Changes(snapshot.modseq, uids, NO_UIDS), rows, snapshot.uid_next)
-            index.changed_log.floor = index.vanished_log.floor = snapshot.modseq
-            self._filled = True
-            return
-        changes = await mailbox.changes(index.modseq)
-        if changes.modseq == index.modseq:
-            return
-        uid_next = max(index.uid_next, changes.changed.highest + 1, changes.vanished.highest + 1)
-        if not changes.complete:
-            snapshot = await mailbox.snapshot()
-            present = UidSet.from_sorted(snapshot.uids)
-            gone = UidSet.from_sorted(index.uids) - present
-            changes = changes._replace(vanished=gone)
-            uid_next = snapshot.uid_next
-        rows = await mailbox.metadata(changes.changed) if changes.changed else ()
-        index.apply(changes, rows, uid_next)
-
-    async def vanished_since(self, modseq: int) -> UidSet | None:
-        """The UIDs expunged after `modseq`, None if nobody knows any more: what the columns have
-        forgotten, or were filled too late to see, the store may know."""
-        known = self.index.vanished_since(modseq)
-        if known is None and self.mailbox.index is None:
-            changes = await self.mailbox.changes(modseq)
-            known = changes.vanished if changes.complete else None
-        return known
-
-    def listen(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after each change, until `unlisten`."""
-        self.index.listeners.add(listener)
-        if self.mailbox.index is None and self._watcher is None:
-            self._watcher = asyncio.get_running_loop().create_task(self._watch())
-
-    def unlisten(self, listener: Callable[[], None]) -> None:
-        self.index.listeners.discard(listener)
-        if not self.index.listeners and self._watcher is not None:
-            self._watcher.cancel()
-            self._watcher = None
-
-    async def _watch(self) -> None:
-        while not self.index.gone:
-            try:
-                await self.mailbox.wait(self.index.modseq)
-                await self.sync()
-            except MailboxGone:
-                if not self.index.gone:
-                    self.index.close()
-            except BackendError:
-                await asyncio.sleep(RETRY_S)  # the store is away; those who idle wait for it
-            except Exception:
-                log.exception("waiting for news of a mailbox failed")
-                await asyncio.sleep(RETRY_S)
-
-
-class OpenMailboxes:
-    """The open mailboxes of a backend, by id; one that no session holds is forgotten."""
-
-    def __init__(self) -> None:
-        self._by_id: WeakValueDictionary[str, OpenMailbox] = WeakValueDictionary()
-
-    def get(self, mailbox: Mailbox) -> OpenMailbox:
-        found = self._by_id.get(mailbox.id)
-        if found is None or found.index.gone:
-            self._by_id[mailbox.id] = found = OpenMailbox(mailbox)
-        return found

@@ -23,7 +23,7 @@ from ipaddress import ip_address
 from typing import Any, cast
 
 from pymap.backend.api import Backend
-from pymap.backend.index import OpenMailboxes
+from pymap.backend.opened import OpenMailboxes
 from pymap.imap.handlers import HANDLERS
 from pymap.imap.session import Disconnect, Session
 from pymap.limits import Limits

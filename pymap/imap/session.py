@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pymap.backend.api import Account, Backend
 from pymap.backend.errors import BackendError, MailboxGone
-from pymap.backend.index import OpenMailboxes
+from pymap.backend.opened import OpenMailboxes
 from pymap.imap.columns import flag_lines
 from pymap.imap.view import MailboxView, News, Slices, spans
 from pymap.limits import Limits

@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from pymap.backend.api import Mailbox, Stored
-from pymap.backend.index import MessageIndex, OpenMailbox
+from pymap.backend.index import MessageIndex
+from pymap.backend.opened import OpenMailbox
 from pymap.wire.errors import BadCommand
 from pymap.wire.types import NO_UIDS, SequenceSet, UidSet
 

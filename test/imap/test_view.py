@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from pymap.backend.dict import DictMailbox
-from pymap.backend.index import NewRow, OpenMailbox
+from pymap.backend.index import NewRow
+from pymap.backend.opened import OpenMailbox
 from pymap.imap.columns import pick
 from pymap.imap.view import MailboxView
 from pymap.wire.types import (
