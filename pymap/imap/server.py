@@ -562,9 +562,14 @@ class Client(asyncio.BufferedProtocol):
             self._say_bye("Server is shutting down")
 
 
+async def _carry_on(coroutine: Coroutine[Any, Any, None], waits_for: object) -> None:
+    """The rest of a coroutine that was stepped by hand and waits for `waits_for`. A coroutine itself,
+    for from Python 3.12 on a Task takes nothing else."""
+    await _rest(coroutine, waits_for)
+
+
 @types.coroutine
-def _carry_on(coroutine: Coroutine[Any, Any, None], waits_for: object) -> Generator[Any, Any, None]:
-    """The rest of a coroutine that was stepped by hand and waits for `waits_for`."""
+def _rest(coroutine: Coroutine[Any, Any, None], waits_for: object) -> Generator[Any, Any, None]:
     try:
         while True:
             try:
