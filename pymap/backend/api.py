@@ -161,13 +161,16 @@ class Mailbox(ABC):
     `id` names it for ever, through renames, among all mailboxes of the backend: at most 255 of
     A-Z a-z 0-9 _ - (RFC 8474 4). The engine keeps one set of columns per `id` and process,
     shared by all sessions. A store that keeps such columns itself hands them over as `index`
-    and keeps them current; then `changes` and `wait` are never asked. A Mailbox serves many
-    sessions and outlives the `account` context that opened it.
+    and keeps them current; then `changes` is never asked. A Mailbox serves many sessions and
+    outlives the `account` context that opened it.
     """
 
     id: str
     uid_validity: int
     index: MessageIndex | None = None
+    shared: bool = False
+    """Whether others than this process change what `index` shows: then `refresh` is called before
+    it is read, and `wait` while someone listens. Without an `index` it is always so."""
 
     @abstractmethod
     async def snapshot(self) -> Snapshot:
@@ -212,6 +215,10 @@ class Mailbox(ABC):
 
     new_keywords: bool = True
     r"""Whether clients may make new keywords: the ``\*`` of PERMANENTFLAGS."""
+
+    async def refresh(self) -> None:
+        """Bring `index` up to date with what others have done. Called at every command, so it
+        should cost next to nothing when there is no news. Raises MailboxGone."""
 
     async def wait(self, since: int) -> None:
         """Return once the modseq may be above `since`. One call per mailbox and process runs at a

@@ -796,9 +796,9 @@ class BackendConformance:
         others = {"a_bc", "axb/c", "A_b/c", "b/a_b/c", "a%/x"}
         for name in ("a_b/c", *others):
             await account.create(name)
-        await account.rename("a_b", "new")
+        await account.rename("a_b", "renamed")
         names = await _names(account)
-        assert others | {"new/c"} <= names
+        assert others | {"renamed/c"} <= names
         assert "a_b/c" not in names
 
     async def test_rename_to_a_taken_name_changes_nothing(self, account: Account) -> None:
@@ -854,11 +854,11 @@ class BackendConformance:
             assert mailbox.id == inbox.id
             await _fill(mailbox, 2)
             assert len(await _rows(inbox)) == 2
-            await again.create("new")
+            await again.create("renamed")
         # The engine shares one Mailbox among sessions: it outlives the one that opened it.
         await mailbox.store(ALL, FlagOp.ADD, frozenset((SEEN,)))
         assert all(SEEN in row.flags for row in (await _rows(inbox)).values())
-        assert "new" in await _names(account)
+        assert "renamed" in await _names(account)
 
     # -- users --
 

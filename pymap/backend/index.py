@@ -33,7 +33,7 @@ from pymap.wire.types import (
     UidSet,
 )
 
-__all__ = ["ChangeLog", "FlagTable", "MessageIndex", "NewRow"]
+__all__ = ["NO_SAVE_DATE", "Addition", "ChangeLog", "FlagTable", "MessageIndex", "NewRow"]
 
 NO_SAVE_DATE = -1
 MANY_SLICES = 64
@@ -127,6 +127,10 @@ class ChangeLog:
             self._cost -= sum(len(uids.ranges) for uids in self._sets[:half])
             del self._modseqs[:half], self._sets[:half]
 
+    def entries(self) -> list[tuple[int, UidSet]]:
+        """All that is known, for a store that keeps it."""
+        return list(zip(self._modseqs, self._sets, strict=True))
+
     def since(self, modseq: int) -> UidSet:
         """All that changed after `modseq`, strictly; `modseq` is not below `floor`."""
         at = bisect_right(self._modseqs, modseq)
@@ -158,12 +162,26 @@ class NewRow(NamedTuple):
     email_id: str
 
 
+class Addition(NamedTuple):
+    """Messages to be added in bulk, ascending by UID, as columns: `flags` are numbers into `sets`,
+    the other columns those of MessageIndex. Made in any thread."""
+
+    uids: array[int]
+    flags: array[int]
+    sets: Sequence[frozenset[Flag]]
+    sizes: array[int]
+    dates: array[int]
+    zones: array[int]
+    saved: array[int]
+    email_ids: list[str]
+
+
 class MessageIndex:
     """The columns of one mailbox, and its change log.
 
     The arrays are read freely and written here only. `listeners` are called after each change.
-    A store whose truth this is uses `append`, `store` and `expunge`; a mirror of another
-    store uses `apply`.
+    A store whose truth this is uses `append`, `store` and `expunge`; one that works its changes
+    out before it applies them uses `follow`, a mirror of another store `apply`.
     """
 
     __slots__ = (
@@ -237,6 +255,18 @@ class MessageIndex:
             return self.changed_log.since(modseq).present_in(self.uids)
         newer = [uid for uid, at in zip(self.uids, self.modseqs, strict=True) if at > modseq]
         return UidSet.from_sorted(newer)
+
+    def newer(self, uids: UidSet, modseq: int) -> UidSet:
+        """Those of `uids` with a modseq above `modseq`."""
+        found: list[int] = []
+        for start, stop in uids.slices(self.uids):
+            if max(self.modseqs[start:stop]) > modseq:
+                found.extend(
+                    uid
+                    for uid, m in zip(self.uids[start:stop], self.modseqs[start:stop], strict=True)
+                    if m > modseq
+                )
+        return UidSet.from_sorted(found)
 
     def vanished_since(self, modseq: int) -> UidSet | None:
         """The UIDs expunged after `modseq`; None if that is no longer known."""
@@ -329,7 +359,7 @@ class MessageIndex:
         changed: list[int] = []
         failed = NO_UIDS
         if unchanged_since is not None:
-            failed = self._changed_since(uids, unchanged_since)
+            failed = self.newer(uids, unchanged_since)
             uids -= failed
         slices = uids.slices(self.uids)
         if len(slices) > MANY_SLICES:
@@ -399,6 +429,51 @@ class MessageIndex:
         self.gone = True
         self._notify()
 
+    # -- writing, for a store that has worked out the change --
+
+    def follow(
+        self,
+        modseq: int,
+        added: Addition | None = None,
+        flagged: Sequence[tuple[UidSet, frozenset[Flag]]] = (),
+        vanished: UidSet = NO_UIDS,
+    ) -> None:
+        """Take one step, all of it at `modseq`: new messages, above all there are; messages with
+        the flags that they now have; messages that are gone. Costs some slices a range."""
+        changed = NO_UIDS
+        if gone := vanished.present_in(self.uids):
+            self._remove(gone)
+        for uids, flags in flagged:
+            self.flags.admit(flags)
+            number = self.flags.number(flags)
+            for start, stop in uids.slices(self.uids):
+                count = stop - start
+                self.counts.subtract(self.flagsets[start:stop])
+                self.counts[number] += count
+                self.flagsets[start:stop] = array("I", (number,)) * count
+                self.modseqs[start:stop] = array("Q", (modseq,)) * count
+            changed |= uids.present_in(self.uids)
+        if added is not None and added.uids:
+            for flags in added.sets:
+                self.flags.admit(flags)
+            become = [self.flags.number(flags) for flags in added.sets]
+            flagsets = array("I", map(become.__getitem__, added.flags))
+            self.modseqs += array("Q", (modseq,)) * len(added.uids)
+            self.flagsets += flagsets
+            self.counts.update(flagsets)
+            self.sizes += added.sizes
+            self.size += sum(added.sizes)
+            self.dates += added.dates
+            self.zones += added.zones
+            self.saved += added.saved
+            self.email_ids += added.email_ids
+            self.uids += added.uids
+            self.uid_next = max(self.uid_next, added.uids[-1] + 1)
+            changed |= UidSet.from_sorted(added.uids)
+        if self.flags.cost > self._compact_at:
+            self._compact()
+        self._advance(modseq, changed, vanished)
+
     # -- writing, for a mirror --
 
     def apply(self, changes: Changes, rows: Iterable[Row], uid_next: int) -> None:
@@ -427,18 +502,6 @@ class MessageIndex:
         self._advance(changes.modseq, UidSet.of(*changed), changes.vanished)
 
     # -- the arrays --
-
-    def _changed_since(self, uids: UidSet, modseq: int) -> UidSet:
-        """Those of `uids` with a modseq above `modseq`."""
-        found: list[int] = []
-        for start, stop in uids.slices(self.uids):
-            if max(self.modseqs[start:stop]) > modseq:
-                found.extend(
-                    uid
-                    for uid, m in zip(self.uids[start:stop], self.modseqs[start:stop], strict=True)
-                    if m > modseq
-                )
-        return UidSet.from_sorted(found)
 
     def _add(
         self, uid: int, modseq: int, flags: frozenset[Flag], size: int,

@@ -22,8 +22,9 @@ RETRY_S = 1.0
 class OpenMailbox:
     """A mailbox and its columns; one per mailbox and process.
 
-    If the store has columns of its own, they are used as they are. Otherwise they are filled
-    once from `metadata` and follow `changes`; while someone listens, one task waits for news.
+    If the store has columns of its own, they are used as they are; if others share the store, it
+    is asked to refresh them. Without such columns they are filled once from `metadata` and follow
+    `changes`. While someone listens to what others may change, one task waits for news.
     """
 
     __slots__ = ("__weakref__", "_filled", "_lock", "_watcher", "index", "mailbox")
@@ -37,11 +38,16 @@ class OpenMailbox:
 
     async def sync(self) -> MessageIndex:
         """The columns, current as of this call. Raises MailboxGone."""
-        if self.mailbox.index is None and not self.index.gone:
-            async with self._lock:
-                try:
-                    await self._pull()
-                except MailboxGone:
+        mailbox = self.mailbox
+        if not self.index.gone and (mailbox.index is None or mailbox.shared):
+            try:
+                if mailbox.index is not None:
+                    await mailbox.refresh()
+                else:
+                    async with self._lock:
+                        await self._pull()
+            except MailboxGone:
+                if not self.index.gone:
                     self.index.close()
         if self.index.gone:
             raise MailboxGone
@@ -82,7 +88,8 @@ class OpenMailbox:
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each change, until `unlisten`."""
         self.index.listeners.add(listener)
-        if self.mailbox.index is None and self._watcher is None:
+        followed = self.mailbox.index is None or self.mailbox.shared
+        if followed and self._watcher is None:
             self._watcher = asyncio.get_running_loop().create_task(self._watch())
 
     def unlisten(self, listener: Callable[[], None]) -> None:

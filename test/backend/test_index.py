@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from pymap.backend.api import Changes, Row, Stored
 from pymap.backend.errors import LimitReached
 from pymap.backend.index import (
+    Addition,
     ChangeLog,
     FlagTable,
     MessageIndex,
@@ -350,3 +352,78 @@ def test_a_mirror_also_shrinks_no_array_in_place() -> None:
     assert list(known) == [1, 2, 3, 4, 5]
     assert list(mirror.uids) == [1, 3, 4, 5]
     assert mirror.vanished_since(2) == UidSet.of(2, 9), "a client may have met 9 elsewhere"
+
+
+# -- follow: a store that works its changes out first --
+
+
+def addition(uids: Sequence[int], *sets: frozenset[Flag], size: int = 10) -> Addition:
+    """Messages that take turns with these flag sets."""
+    count = len(uids)
+    return Addition(
+        array("I", uids),
+        array("I", [n % len(sets) for n in range(count)]),
+        sets,
+        array("Q", [size]) * count,
+        array("q", [DATE.seconds]) * count,
+        array("h", [DATE.zone]) * count,
+        array("q", [7]) * count,
+        [f"M{uid}" for uid in uids],
+    )
+
+
+def test_follow_takes_one_step_of_all_kinds() -> None:
+    index = filled(5, SEEN)
+    index.follow(
+        50,
+        addition([8, 9], frozenset(), frozenset((FLAGGED, Flag("$Junk")))),
+        [(UidSet.of(1, 2), frozenset((DELETED,))), (UidSet.of(4), frozenset((SEEN, FLAGGED)))],
+        UidSet.of(2, 5, 6),
+    )
+    check(index)
+    assert index.modseq == 50
+    assert index.uid_next == 10
+    assert {row.uid: set(row.flags) for row in index.rows(ALL)} == {
+        1: {DELETED}, 3: {SEEN}, 4: {SEEN, FLAGGED}, 8: set(), 9: {FLAGGED, Flag("$Junk")},
+    }  # fmt: skip
+    changes = index.changes(2)
+    assert changes.changed == UidSet.of(1, 4, 8, 9)
+    assert changes.vanished == UidSet.of(2, 5, 6)
+    assert [row.modseq for row in index.rows(ALL)] == [50, 2, 50, 50, 50]
+
+
+@given(st.data())
+def test_follow_agrees_with_the_index_that_worked_it_out(data: st.DataObject) -> None:
+    """What `append`, `store` and `expunge` do to one index, `follow` does to another."""
+    truth, mirror = MessageIndex(), MessageIndex()
+    for _ in range(data.draw(st.integers(1, 8))):
+        match data.draw(st.sampled_from(["append", "store", "expunge"])):
+            case "append":
+                sets = data.draw(st.lists(flag_sets, min_size=1, max_size=4))
+                made = truth.append([row(*flags) for flags in sets])
+                some = addition(list(made), *sets)._replace(
+                    saved=array("q", [-1]) * len(sets), email_ids=["M1"] * len(sets)
+                )
+                mirror.follow(truth.modseq, added=some)
+            case "store":
+                uids = UidSet.of(*data.draw(st.sets(st.integers(1, 30))))
+                op = data.draw(st.sampled_from(list(FlagOp)))
+                done = truth.store(uids, op, data.draw(flag_sets), None)
+                if done.changed:
+                    now = {r.uid: r.flags for r in truth.rows(done.changed)}
+                    mirror.follow(done.modseq, flagged=[(UidSet.of(u), f) for u, f in now.items()])
+            case "expunge":
+                gone = truth.expunge(UidSet.of(*data.draw(st.sets(st.integers(1, 30)))))
+                if gone:
+                    mirror.follow(truth.modseq, vanished=gone)
+        check(mirror)
+        assert mirror.rows(ALL) == truth.rows(ALL)
+        assert mirror.changes(1) == truth.changes(1)
+
+
+def test_newer_are_those_above_a_modseq() -> None:
+    index = filled(4)
+    index.store(UidSet.of(2, 4), FlagOp.ADD, frozenset((SEEN,)), None)
+    assert index.newer(ALL, 2) == UidSet.of(2, 4)
+    assert index.newer(UidSet.of(1, 2), 2) == UidSet.of(2)
+    assert index.newer(ALL, 3) == NO_UIDS

@@ -436,6 +436,54 @@ async def test_columns_handed_over_are_used_as_they_are() -> None:
         await opened.sync()
 
 
+class Shared(Local):
+    """A store whose columns others change as well: this one tells of it when it is asked."""
+
+    shared = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.elsewhere = 0  # messages that others have brought
+        self.woken = asyncio.Event()
+
+    async def refresh(self) -> None:
+        if self.elsewhere < 0:
+            raise MailboxGone
+        while self.elsewhere:
+            self.elsewhere -= 1
+            self.add()
+
+    async def wait(self, since: int) -> None:
+        await self.woken.wait()
+        self.woken.clear()
+
+
+async def test_columns_that_others_change_are_refreshed() -> None:
+    shared, heard = Shared(), asyncio.Event()
+    opened = OpenMailbox(shared)
+    shared.elsewhere = 2
+    assert len((await opened.sync()).uids) == 2
+    opened.listen(heard.set)
+    shared.elsewhere = 1
+    shared.woken.set()
+    await heard.wait()
+    assert len(opened.index.uids) == 3
+    opened.unlisten(heard.set)
+    assert shared.asked == []
+
+
+async def test_a_shared_mailbox_that_vanishes_elsewhere_is_gone_for_all() -> None:
+    shared, heard = Shared(), asyncio.Event()
+    opened = OpenMailbox(shared)
+    await opened.sync()
+    shared.truth.listeners.add(heard.set)
+    shared.elsewhere = -1
+    with pytest.raises(MailboxGone):
+        await opened.sync()
+    assert opened.index.gone
+    assert heard.is_set()
+
+
 # -- OpenMailboxes --
 
 
