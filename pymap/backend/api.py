@@ -242,6 +242,17 @@ class Mailbox(ABC):
             modseq=snapshot.modseq,
         )
 
+    async def contents(self, uids: Sequence[int]) -> Sequence[bytes | None]:
+        """What `content` says of each, in the order asked, None for a message that is gone. Asked
+        for a few hundred KiB at a time: a store that has a way to go should go it once."""
+        found: list[bytes | None] = []
+        for uid in uids:
+            try:
+                found.append(await self.content(uid))
+            except MessageExpunged:
+                found.append(None)
+        return found
+
     async def digests(self, uids: Sequence[int]) -> Sequence[Digest | None]:
         """What is derived from each content, in the order asked, None for a message that is gone.
         Computing it costs some 0.1 ms: keep it beside the message as `append` brings it."""

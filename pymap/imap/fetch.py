@@ -30,6 +30,7 @@ __all__ = ["fetch"]
 PLAIN_BATCH = 1000  # messages, when only columns are asked for
 DIGEST_BATCH = 128  # messages, when the store has to look for each
 BATCH_OCTETS = 2 * 1024 * 1024  # of the messages in one such batch
+READ_OCTETS = 256 * 1024  # of messages read ahead of the client
 CHUNK = 64 * 1024  # octets until the answer is sent on its way
 
 _A = FetchAttribute
@@ -301,21 +302,36 @@ async def _send_opened(
 ) -> int:
     """Send answers that begin with `heads` and end in items that need the message's octets;
     returns how many. Raises Refused at the end if an item of some message cannot be decoded."""
+    wanted = [all(_decodable(item, digest) for item in items) for digest in digests]
+    refused = not all(wanted)
+    if refused:
+        uids, heads = list(compress(uids, wanted)), list(compress(heads, wanted))
+        digests = list(compress(digests, wanted))
     sent = 0
-    refused = False
-    for uid, digest, head in zip(uids, digests, heads, strict=True):
-        if not all(_decodable(item, digest) for item in items):
-            refused = True
-            continue
-        try:
-            content = await view.mailbox.content(uid)
-        except MessageExpunged:
-            continue
-        await _send_contents(writer, head, items, content, digest)
-        sent += 1
+    for start, stop in _readable(view, uids):
+        contents = await view.mailbox.contents(uids[start:stop])
+        for at, content in enumerate(contents, start):
+            if content is not None:
+                await _send_contents(writer, heads[at], items, content, digests[at])
+                sent += 1
     if refused:
         raise Refused("UNKNOWN-CTE", "Cannot decode this part")  # RFC 3516 4.3
     return sent
+
+
+def _readable(view: MailboxView, uids: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """Slices of messages that are read together: they wait in memory for a client that may be slow,
+    so they are at most READ_OCTETS, or one message."""
+    index, octets, start = view.index, 0, 0
+    for at, uid in enumerate(uids):
+        row = index.position(uid)
+        size = 0 if row is None else index.sizes[row]
+        if octets + size > READ_OCTETS and at > start:
+            yield start, at
+            start, octets = at, 0
+        octets += size
+    if start < len(uids):
+        yield start, len(uids)
 
 
 def _decodable(item: FetchItem, digest: Digest) -> bool:

@@ -19,7 +19,6 @@ from typing import NamedTuple, TypeVar
 
 from pymap import mime
 from pymap.backend.api import Digest
-from pymap.backend.errors import MessageExpunged
 from pymap.backend.index import NO_SAVE_DATE
 from pymap.imap.columns import pick
 from pymap.imap.session import THREAD, Done, Session
@@ -322,12 +321,9 @@ class _Evaluation:
             found: list[int] = []
             for some in groups(candidates):
                 uids = [self.batch.uids[at] for at in some]
-                for at, uid, made in zip(some, uids, await mailbox.digests(uids), strict=True):
-                    if made is None:
-                        continue
-                    try:
-                        content = await mailbox.content(uid)
-                    except MessageExpunged:
+                digests, contents = await mailbox.digests(uids), await mailbox.contents(uids)
+                for at, made, content in zip(some, digests, contents, strict=True):
+                    if made is None or content is None:
                         continue
                     if len(content) < THREAD:
                         hit = _in_text(needle, headers_too, content, made)

@@ -563,8 +563,8 @@ class Client(asyncio.BufferedProtocol):
 
 
 async def _carry_on(coroutine: Coroutine[Any, Any, None], waits_for: object) -> None:
-    """The rest of a coroutine that was stepped by hand and waits for `waits_for`. A coroutine itself,
-    for from Python 3.12 on a Task takes nothing else."""
+    """The rest of a coroutine that was stepped by hand and waits for `waits_for`. It is a coroutine
+    itself, for from Python 3.12 on a Task takes nothing else."""
     await _rest(coroutine, waits_for)
 
 
