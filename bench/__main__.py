@@ -208,7 +208,7 @@ def _arguments() -> argparse.Namespace:
 
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--messages", type=sizes, default=[1000, 10_000, 100_000])
-    parser.add_argument("--peers", type=peers, default=["pymap-dict", "dovecot"])
+    parser.add_argument("--peers", type=peers, default=["pymap-dict", "pymap-maildir", "dovecot"])
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write every round here")
     parser.add_argument("--only", default="", help="workloads whose name contains this")

@@ -161,6 +161,29 @@ class PymapDict(Peer):
         client.close()
 
 
+class PymapMaildir(PymapDict):
+    """pymap over the same tree as Dovecot, and durable like it."""
+
+    name = "pymap-maildir"
+    note = "one process, Maildir, durable, defaults"
+    mail_in_memory = False
+
+    @property
+    def home(self) -> Path:
+        return self.dir / "home"
+
+    def command(self) -> Sequence[str]:
+        users = self.dir / "users"
+        users.write_text(f"{USER}:home/Maildir:{PASSWORD}\n")
+        listen = ["--host", "127.0.0.1", "--port", str(self.port)]
+        return [sys.executable, "-m", "pymap", *listen, "maildir", str(users)]
+
+    def load(self, name: str, n: int) -> None:
+        write_maildir(self.home / "Maildir" / f".{name}", n)
+        client = self.client(name)
+        client.close()
+
+
 class Dovecot(Peer):
     """Debian's Dovecot over Maildir. Mail is written as files and indexed at the first SELECT:
     100,000 durable APPENDs would take minutes and measure the disk."""
@@ -189,21 +212,7 @@ class Dovecot(Peer):
         return self.dir / "home"
 
     def load(self, name: str, n: int) -> None:
-        """Files as Dovecot's own delivery writes them: LF, sizes in the name, date as mtime."""
-        box = self.home / "Maildir" / f".{name}"
-        for sub in ("cur", "new", "tmp"):
-            (box / sub).mkdir(parents=True, exist_ok=True)
-        cur = box / "cur"
-        for i in range(n):
-            raw = messages.message(i)
-            octets = raw.replace(b"\r\n", b"\n")
-            letters = sorted(_MAILDIR_FLAGS[flag] for flag in messages.flags(i))
-            date = messages.internal_date(i)
-            path = f"{cur}/{date}.M1P{i}.bench,S={len(octets)},W={len(raw)}:2,{''.join(letters)}"
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            os.write(fd, octets)
-            os.close(fd)
-            os.utime(path, (date, date))
+        write_maildir(self.home / "Maildir" / f".{name}", n)
         uid, gid = _mail_owner()
         if os.getuid() != uid:
             subprocess.run(["chown", "-R", f"{uid}:{gid}", str(self.home)], check=True)
@@ -288,7 +297,24 @@ class DovecotTuned(Dovecot):
     """
 
 
-PEERS: dict[str, type[Peer]] = {p.name: p for p in (PymapDict, Dovecot, DovecotTuned)}
+PEERS: dict[str, type[Peer]] = {p.name: p for p in (PymapDict, PymapMaildir, Dovecot, DovecotTuned)}
+
+
+def write_maildir(box: Path, n: int) -> None:
+    """Files as Dovecot's own delivery writes them: LF, sizes in the name, date as mtime."""
+    for sub in ("cur", "new", "tmp"):
+        (box / sub).mkdir(parents=True, exist_ok=True)
+    cur = box / "cur"
+    for i in range(n):
+        raw = messages.message(i)
+        octets = raw.replace(b"\r\n", b"\n")
+        letters = sorted(_MAILDIR_FLAGS[flag] for flag in messages.flags(i))
+        date = messages.internal_date(i)
+        path = f"{cur}/{date}.M1P{i}.bench,S={len(octets)},W={len(raw)}:2,{''.join(letters)}"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.write(fd, octets)
+        os.close(fd)
+        os.utime(path, (date, date))
 
 
 def append(name: str, indexes: Sequence[int]) -> bytes:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
+from maildir_store import maildir_of
 from remote_store import RemoteBackend
 
 from pymap.backend.api import Backend
@@ -15,14 +17,15 @@ from pymap.imap.server import Server, serve
 
 StartServer = Callable[..., Awaitable[Server]]
 
-STORES: dict[str, Callable[[DictBackend], Backend]] = {
-    "dict": lambda local: local,
-    "remote": RemoteBackend,  # no columns of its own, and every call waits
+STORES: dict[str, Callable[[DictBackend, Path], Backend]] = {
+    "dict": lambda local, directory: local,
+    "remote": lambda local, directory: RemoteBackend(local),  # no columns, and every call waits
+    "maildir": maildir_of,
 }
 
 
 @pytest.fixture
-async def imap_server() -> AsyncIterator[StartServer]:
+async def imap_server(tmp_path: Path) -> AsyncIterator[StartServer]:
     """Start a server with one user, ``demouser`` / ``demopass``; it is stopped after the test.
 
     `fixture` is ``demo`` (the demo data) or ``empty`` (an INBOX and nothing in it), `store` one
@@ -34,7 +37,7 @@ async def imap_server() -> AsyncIterator[StartServer]:
             local = DictBackend({"demouser": "demopass"})
             if fixture == "demo":
                 local.add_demo("demouser", "demopass")
-            backend = STORES[store](local)
+            backend = STORES[store](local, tmp_path)
             return await stack.enter_async_context(serve(backend, **options))
 
         yield start

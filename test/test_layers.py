@@ -31,7 +31,7 @@ LAYERS: dict[str, list[str]] = {
     # The concrete stores: pymap.backend.dict, and those to come.
     "pymap.backend": [
         "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors",
-        "pymap.wire.types", "pymap.mime",
+        "pymap.wire.types", "pymap.wire.modutf7", "pymap.mime",
     ],
     "pymap.backend.conformance": [
         "pymap.backend.opened", "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors",

@@ -1,0 +1,105 @@
+"""Mail in Maildir directories, as Dovecot keeps them.
+
+A tree that Dovecot has made is served as it is, and goes back to it; both may even run at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from argparse import ArgumentParser, Namespace
+from collections import OrderedDict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Self
+from weakref import WeakValueDictionary
+
+from pymap.backend.api import Backend
+from pymap.backend.errors import NoPermission
+from pymap.backend.maildir.account import MaildirAccount
+from pymap.backend.maildir.layout import LAYOUTS
+from pymap.backend.maildir.store import MaildirStore
+from pymap.backend.maildir.users import UsersFile
+from pymap.limits import Limits
+
+__all__ = ["MaildirBackend"]
+
+KEEP = 1000  # accounts
+
+
+class MaildirBackend(Backend):
+    """Mail in Maildir directories, as Dovecot keeps them.
+
+    `users` says who may log in and where their mail is; `layout` how folders lie on disk, "++" or
+    "fs".
+    """
+
+    eager = True
+
+    users: UsersFile
+
+    def __init__(self, users: UsersFile, layout: str = "++", limits: Limits | None = None) -> None:
+        self.users = users
+        self.limits = limits or Limits()
+        self._layout = LAYOUTS[layout]
+        self._store: MaildirStore | None = None
+        # One account for all sessions of a user; the last ones stay, so that they are not looked
+        # through at each login.
+        self._accounts: WeakValueDictionary[Path, MaildirAccount] = WeakValueDictionary()
+        self._recent: OrderedDict[Path, MaildirAccount] = OrderedDict()
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self.users.load)
+        self._store = MaildirStore(self.limits)
+
+    async def stop(self) -> None:
+        store, self._store = self._store, None
+        if store is not None:
+            await store.close()
+
+    @asynccontextmanager
+    async def account(self, user: str) -> AsyncIterator[MaildirAccount]:
+        assert self._store is not None, "start() comes first"
+        entry = await self._store.in_thread(self.users.entry, user)
+        if entry is None:
+            raise NoPermission("There is no such user any more")
+        account = self._accounts.get(entry.directory)
+        if account is None:
+            root = Path(await self._store.in_thread(os.path.realpath, entry.directory))
+            account = MaildirAccount(self._store, self._layout(root, self.limits))
+            await account.prepare()
+            self._accounts[entry.directory] = account
+        self._recent[entry.directory] = account
+        self._recent.move_to_end(entry.directory)
+        if len(self._recent) > KEEP:
+            self._recent.popitem(last=False)
+        yield account
+
+    @classmethod
+    def add_arguments(cls, parser: ArgumentParser) -> None:
+        parser.description = "Mail in Maildir directories, as Dovecot keeps them."
+        parser.add_argument(
+            "users_file",
+            type=Path,
+            metavar="USERS_FILE",
+            help="who may log in: one user:mailbox path:password per line",
+        )
+        parser.add_argument(
+            "--base-dir",
+            type=Path,
+            metavar="DIR",
+            help="what relative mailbox paths are relative to (default: where the users file is)",
+        )
+        parser.add_argument(
+            "--layout",
+            choices=sorted(LAYOUTS),
+            default="++",
+            help="how folders lie on disk: ++ is .Work.2024, fs is Work/2024 (default: ++)",
+        )
+
+    @classmethod
+    def from_args(cls, args: Namespace) -> Self:
+        users = UsersFile(args.users_file, args.base_dir)
+        users.load()
+        return cls(users, args.layout)

@@ -1,0 +1,203 @@
+"""One user's mailboxes: directories by name, in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pymap.backend.api import DELIMITER, Account, MailboxInfo
+from pymap.backend.errors import (
+    BackendError,
+    CannotDo,
+    LimitReached,
+    MailboxExists,
+    MailboxNotFound,
+)
+from pymap.backend.maildir.account_files import SpecialUses, Subscriptions, next_uid_validity
+from pymap.backend.maildir.layout import Layout
+from pymap.backend.maildir.mailbox import MaildirMailbox, translated
+from pymap.backend.maildir.store import MaildirStore
+
+__all__ = ["MaildirAccount"]
+
+log = logging.getLogger("pymap.maildir")
+
+INBOX = "INBOX"
+_T = TypeVar("_T")
+
+
+class MaildirAccount(Account):
+    def __init__(self, store: MaildirStore, layout: Layout) -> None:
+        self._store = store
+        self._layout = layout
+        self.root = layout.root
+        self._subscriptions = Subscriptions(layout)
+        self._special_uses = SpecialUses(self.root)
+        self._new_uid_validity = partial(next_uid_validity, self.root)
+        self._lock = asyncio.Lock()
+        self._paths: dict[str, Path] = {}  # of mailboxes that were opened
+        self._ids: dict[Path, tuple[int, str]] = {}  # inode of the directory, id of the mailbox
+
+    async def _in_thread(self, call: Callable[..., _T], *args: Any) -> _T:
+        try:
+            return await self._store.in_thread(call, *args)
+        except OSError as error:
+            log.error("%s: %s", self.root, error)
+            raise translated(error) from error
+
+    async def prepare(self) -> None:
+        """Make what is missing and finish what a crash cut off. Raises BackendError."""
+        await self._in_thread(self._prepare)
+
+    def _prepare(self) -> None:
+        if not all((self.root / name).is_dir() for name in ("new", "cur", "tmp")):
+            with suppress(MailboxExists):
+                self._layout.make(INBOX)
+        try:
+            self._layout.clean_up()
+        except OSError as error:
+            log.warning("%s: not cleaned up: %s", self.root, error)
+
+    # -- names --
+
+    async def mailboxes(self) -> Sequence[MailboxInfo]:
+        found, uses = await self._in_thread(self._scan)
+        infos = []
+        for name, mailbox_id in found:
+            if not mailbox_id:
+                try:
+                    mailbox_id = (await self.open(name)).id
+                except MailboxNotFound:
+                    continue
+                except BackendError:
+                    mailbox_id = "unknown"  # it is there, and opening it says what is wrong
+            infos.append(MailboxInfo(name, mailbox_id, uses.get(name, ())))
+        return infos
+
+    def _scan(self) -> tuple[list[tuple[str, str]], dict[str, tuple[str, ...]]]:
+        found = []
+        for name, path in self._layout.places().items():
+            with suppress(FileNotFoundError):
+                found.append((name, self._id_of(path)))
+        return found, self._special_uses.read()
+
+    def _id_of(self, path: Path) -> str:
+        """The id of a mailbox, "" if it has none yet."""
+        inode = os.stat(path).st_ino
+        known = self._ids.get(path)
+        if known is not None and known[0] == inode:
+            return known[1]
+        try:
+            with open(path / "dovecot-uidlist", "rb") as file:
+                fields = file.readline(1000).decode("ascii", "replace").split()
+        except OSError:
+            return ""
+        guid = next((field[1:] for field in fields if field.startswith("G")), "")
+        if guid:
+            self._ids[path] = (inode, guid)
+        return guid
+
+    async def open(self, name: str) -> MaildirMailbox:
+        # The file system is asked only when the mailbox is not open already.
+        path = self._paths.get(name)
+        if path is None or (found := self._store.opened(path)) is None or found.index.gone:
+            self._paths.pop(name, None)
+            path = await self._in_thread(self._find, name)
+            if len(self._paths) < self._store.limits.mailboxes:
+                self._paths[name] = path
+        return await self._store.open(path, self._new_uid_validity)
+
+    def _find(self, name: str) -> Path:
+        """Where the mailbox really is: a folder may be a link to another one of this user."""
+        try:
+            return Path(os.path.realpath(self._layout.find(name)))
+        except CannotDo:
+            raise MailboxNotFound from None
+        except MailboxNotFound:
+            if name != INBOX:
+                raise
+            self._prepare()  # someone has removed it while users are logged in
+            return self._layout.find(name)
+
+    # -- changing them --
+
+    async def create(self, name: str, special_use: tuple[str, ...] = ()) -> MaildirMailbox:
+        return await self._store.finish(self._create(name, special_use))
+
+    async def _create(self, name: str, special_use: tuple[str, ...]) -> MaildirMailbox:
+        async with self._lock:
+            path = await self._in_thread(self._make, name, special_use)
+        return await self._store.open(path, self._new_uid_validity)
+
+    def _make(self, name: str, special_use: tuple[str, ...]) -> Path:
+        path = self._layout.path(name)
+        if len(self._layout.names()) >= self._store.limits.mailboxes:
+            raise LimitReached("Too many mailboxes")
+        path = self._layout.make(name)
+        if special_use:
+            self._special_uses.set(name, special_use)
+        return path
+
+    async def delete(self, name: str) -> None:
+        if name == INBOX:
+            raise CannotDo("INBOX cannot be deleted")
+        await self._store.finish(self._delete(name))
+
+    async def _delete(self, name: str) -> None:
+        async with self._lock, AsyncExitStack() as stack:
+            mailbox = await self._held(stack, await self._in_thread(self._find, name))
+            await self._in_thread(self._remove, name)
+            if mailbox is not None and not await self._in_thread(mailbox.files.exists):
+                mailbox.close()
+
+    async def _held(self, stack: AsyncExitStack, path: Path) -> MaildirMailbox | None:
+        """The mailbox if it is open, with its lock held until the stack is left."""
+        mailbox = self._store.opened(path)
+        if mailbox is not None:
+            await stack.enter_async_context(mailbox.lock)
+        return mailbox
+
+    def _remove(self, name: str) -> None:
+        self._paths.pop(name, None)
+        self._ids.clear()
+        self._layout.remove(name)
+        self._special_uses.remove(name)
+
+    async def rename(self, name: str, new_name: str) -> None:
+        await self._store.finish(self._rename(name, new_name))
+
+    async def _rename(self, name: str, new_name: str) -> None:
+        async with self._lock, AsyncExitStack() as stack:
+            below = name + DELIMITER
+            places = await self._in_thread(self._layout.places)
+            for old in sorted(old for old in places if old == name or old.startswith(below)):
+                await self._held(stack, places[old])
+            moved = await self._in_thread(self._layout.rename, name, new_name)
+            self._ids.clear()
+            self._paths.clear()
+            for old_path, new_path in moved:
+                await self._store.renamed(old_path, new_path)
+            await self._in_thread(self._special_uses.rename, name, new_name)
+
+    # -- subscriptions --
+
+    async def subscriptions(self) -> frozenset[str]:
+        return await self._in_thread(self._subscriptions.read)
+
+    async def subscribe(self, name: str) -> None:
+        await self._store.finish(self._in_thread(self._subscribe, name))
+
+    def _subscribe(self, name: str) -> None:
+        known = self._subscriptions.read()
+        if name not in known and len(known) >= self._store.limits.mailboxes:
+            raise LimitReached("Too many subscriptions")
+        self._subscriptions.add(name)
+
+    async def unsubscribe(self, name: str) -> None:
+        await self._store.finish(self._in_thread(self._subscriptions.remove, name))

@@ -1,0 +1,283 @@
+"""What is derived from each message, kept in a file beside the mailbox: pymap-cache.
+
+One record a message, appended when it arrives or when someone first asks: ENVELOPE, BODYSTRUCTURE,
+the offsets of its parts, and its header. It is never written through, and never trusted: each
+record has a checksum, and what cannot be read is derived anew. Several processes append to one
+file; a record that another has written is found by reading on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from struct import Struct
+from threading import Lock
+from typing import NamedTuple, Self
+from zlib import crc32
+
+from pymap.mime import Digest
+
+__all__ = ["Cached", "DigestCache"]
+
+log = logging.getLogger("pymap.maildir")
+
+CACHE = "pymap-cache"
+VERSION = 1  # to be raised whenever `mime.digest` gives another answer for the same octets
+_MAGIC = "pymap-cache"
+# UID; octets of envelope, bodystructure, parts; of the message's header; of the header as it is
+# kept here, 0 if it is too long; checksum of all that follows
+_RECORD = Struct(">IIIIIII")
+LONG_HEADER = 64 * 1024
+READ = 128 * 1024  # octets at a time
+LEAST = 16 * 1024  # octets of most records
+NOW: int = getattr(os, "RWF_NOWAIT", 0)  # read what the system has in memory, or fail
+SLICE = 500  # messages
+SMALLEST = 1 << 20  # octets of a file that is worth being written anew
+
+
+def _length(buffer: bytes, at: int) -> int:
+    """Octets of the record at a place, from its head."""
+    _, envelope, structure, parts, _, header, _ = _RECORD.unpack_from(buffer, at)
+    return int(_RECORD.size + envelope + structure + parts + header)
+
+
+class Cached(NamedTuple):
+    digest: Digest
+    header: bytes | None
+    """None if it was too long to be kept."""
+
+
+class DigestCache:
+    """Blocking; for any thread. Nothing here raises OSError: a cache that cannot be read is
+    empty, one that cannot be written stays as it is."""
+
+    def __init__(self, path: Path, header: bytes) -> None:
+        self._path = str(path)
+        self._header = header
+        self._lock = Lock()
+        self._fd = -1
+        self._at: dict[int, int] = {}  # by UID, where the record stands
+        self._good: set[int] = set()  # UIDs whose record was found to be whole, or written here
+        self._buffer = bytearray(LEAST)
+        self._end = 0  # the file is known up to here
+        self._warned = False
+
+    @classmethod
+    def of(cls, directory: Path, uid_validity: int) -> Self:
+        """The cache of a mailbox."""
+        header = f"{_MAGIC} {VERSION} {uid_validity}\n".encode("ascii")
+        return cls(directory / CACHE, header)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+        self._fd = -1
+        self._at.clear()
+        self._good.clear()
+        self._end = 0
+
+    # -- where the records are --
+
+    def _open(self) -> bool:
+        """Whether there is a file, and it is one of ours."""
+        if self._fd >= 0:
+            return True
+        try:
+            try:
+                how = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+                self._fd = os.open(self._path, how, 0o600)
+            except PermissionError:
+                self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            start = os.pread(self._fd, 100, 0)
+            if not start:
+                os.write(self._fd, self._header)
+                start = os.pread(self._fd, 100, 0)
+            if not start.startswith(self._header):
+                # Of another version, of a mailbox that was here before, or damaged.
+                os.ftruncate(self._fd, 0)
+                os.write(self._fd, self._header)
+        except OSError as error:
+            self._cannot(error)
+            self.close()
+            return False
+        self._end = len(self._header)
+        return True
+
+    def _cannot(self, error: OSError) -> None:
+        if not self._warned:
+            log.warning("%s: %s", self._path, error.strerror)
+            self._warned = True
+
+    def _read_on(self) -> None:
+        """Find the records that were appended since, also by others."""
+        size = os.fstat(self._fd).st_size
+        if size < self._end:  # someone has cut it
+            self._at.clear()
+            self._good.clear()
+            self._end = len(self._header)
+        buffer, start = b"", self._end
+        while self._end + _RECORD.size <= size:
+            at = self._end - start
+            if at + _RECORD.size > len(buffer):
+                buffer, start, at = os.pread(self._fd, READ, self._end), self._end, 0
+                if len(buffer) < _RECORD.size:
+                    return
+            uid, *lengths, _ = _RECORD.unpack_from(buffer, at)
+            length = _RECORD.size + lengths[0] + lengths[1] + lengths[2] + lengths[4]
+            if not uid or self._end + length > size:
+                return  # half-written: whoever looks for a record there finds it unreadable
+            self._at[uid] = self._end
+            self._end += length
+
+    # -- reading --
+
+    def get(self, uids: Sequence[int]) -> dict[int, Cached]:
+        """What is kept of these messages."""
+        with self._lock:
+            return self._get(uids)
+
+    def _get(self, uids: Sequence[int]) -> dict[int, Cached]:
+        if not self._open():
+            return {}
+        found: dict[int, Cached] = {}
+        try:
+            if any(uid not in self._at for uid in uids):
+                self._read_on()
+            places = sorted((self._at[uid], uid) for uid in uids if uid in self._at)
+            for uid, record in self._records(places):
+                if record is not None:
+                    found[uid] = record
+                else:
+                    del self._at[uid]
+                    self._good.discard(uid)
+        except OSError as error:
+            self._cannot(error)
+        return found
+
+    def _records(self, places: Sequence[tuple[int, int]]) -> Iterator[tuple[int, Cached | None]]:
+        """The records at some ascending places; neighbours come in one read."""
+        buffer, start = b"", 0
+        for place, uid in places:
+            at = place - start
+            length = _length(buffer, at) if 0 <= at <= len(buffer) - _RECORD.size else LEAST
+            if at < 0 or at + length > len(buffer):
+                buffer, start, at = os.pread(self._fd, max(READ, length), place), place, 0
+                length = _length(buffer, at) if len(buffer) >= _RECORD.size else LEAST
+                if length > len(buffer) and length <= os.fstat(self._fd).st_size - place:
+                    buffer = os.pread(self._fd, length, place)
+            yield uid, self._record(buffer, at, uid)
+
+    def _record(self, buffer: bytes | bytearray, at: int, uid: int) -> Cached | None:
+        """The record at a place in a buffer, None if it is not that of `uid`, or not whole."""
+        if at + _RECORD.size > len(buffer):
+            return None
+        known, envelope, structure, parts, header_size, header, checksum = _RECORD.unpack_from(
+            buffer, at
+        )
+        start = at + _RECORD.size
+        a = start + envelope
+        b = a + structure
+        c = b + parts
+        end = c + header
+        if known != uid or end > len(buffer):
+            return None
+        if uid not in self._good:
+            if crc32(buffer[start:end]) != checksum:
+                return None
+            self._good.add(uid)
+        made = Digest(
+            bytes(buffer[start:a]), bytes(buffer[a:b]), bytes(buffer[b:c]), header_size
+        )  # fmt: skip
+        return Cached(made, bytes(buffer[c:end]) if header == header_size else None)
+
+    def get_now(self, uids: Sequence[int]) -> dict[int, Cached] | None:
+        """The same for the event loop: None if it cannot be had without waiting for the disk, or
+        for somebody else."""
+        if self._fd < 0 or not NOW or not self._lock.acquire(blocking=False):
+            return None
+        try:
+            found: dict[int, Cached] = {}
+            for uid in uids:
+                place = self._at.get(uid)
+                if place is None:
+                    return None
+                got = os.preadv(self._fd, (self._buffer,), place, NOW)
+                record = self._record(self._buffer[:got], 0, uid)
+                if record is None:
+                    return None  # too long for the buffer, or something is wrong with it
+                found[uid] = record
+            return found
+        except OSError:
+            return None
+        finally:
+            self._lock.release()
+
+    # -- writing --
+
+    def put(self, messages: Iterable[tuple[int, Digest, bytes | None]]) -> None:
+        """Keep what is derived of some messages: UID, digest, header or None if it is too long."""
+        with self._lock:
+            self._put(messages)
+
+    def _put(self, messages: Iterable[tuple[int, Digest, bytes | None]]) -> None:
+        if not self._open():
+            return
+        octets = bytearray()
+        places: list[tuple[int, int]] = []
+        for uid, made, header in messages:
+            if header is None or len(header) > LONG_HEADER or len(header) != made.header_size:
+                header = b""
+            body = b"".join((made.envelope, made.bodystructure, made.parts, header))
+            places.append((uid, len(octets)))
+            octets += _RECORD.pack(
+                uid, len(made.envelope), len(made.bodystructure), len(made.parts),
+                made.header_size, len(header), crc32(body),
+            )  # fmt: skip
+            octets += body
+            if len(octets) > READ:
+                self._append(octets, places)
+                octets, places = bytearray(), []
+        if octets:
+            self._append(octets, places)
+
+    def _append(self, octets: bytearray, places: Sequence[tuple[int, int]]) -> None:
+        try:
+            written = os.write(self._fd, octets)  # O_APPEND: in one piece, whoever else writes
+            start = os.lseek(self._fd, 0, os.SEEK_CUR) - written
+            if written < len(octets):
+                os.ftruncate(self._fd, start)
+                return
+        except OSError as error:
+            self._cannot(error)
+            return
+        for uid, at in places:
+            self._at[uid] = start + at
+            self._good.add(uid)
+        if start == self._end:
+            self._end += len(octets)
+
+    def compact(self, uids: Sequence[int]) -> None:
+        """Write the file anew with what is kept of `uids`, if most of it is of others."""
+        with self._lock:
+            if self._fd < 0 or len(self._at) < 2 * len(uids):
+                return
+            if os.fstat(self._fd).st_size < SMALLEST:
+                return
+            fresh = DigestCache(Path(f"{self._path}.{os.getpid()}.new"), self._header)
+            try:
+                for start in range(0, len(uids), SLICE):
+                    some = self._get(uids[start : start + SLICE])
+                    fresh.put((uid, kept.digest, kept.header) for uid, kept in some.items())
+                if fresh._fd >= 0:
+                    os.replace(fresh._path, self._path)
+                    os.close(self._fd)
+                    self._fd, self._at, self._end = fresh._fd, fresh._at, fresh._end
+                    self._good = fresh._good
+            except OSError as error:
+                self._cannot(error)
+                fresh.close()
+                with contextlib.suppress(OSError):
+                    os.unlink(fresh._path)
