@@ -395,6 +395,9 @@ class Backend(ABC):
 
     users: UserStore
 
+    delimiter: str = DELIMITER
+    """What clients see between the levels of a mailbox name, one sign. The engine translates: to an
+    Account it is always ``/``, and what was a ``/`` inside a level is this sign."""
     loopback_only: bool = False
     """Whether this store, as it is set up, should not be shown to the network unless told to:
     its passwords are known."""

@@ -142,15 +142,16 @@ async def list_entry(session: Session, name: str, supplied: str) -> r.ListRespon
     """The LIST response for one mailbox, as IMAP4rev2 tells it unasked; with the name that the
     client `supplied`, if that is another.   RFC 9051 6.3.2, 6.3.9.7"""
     tree = await _tree(session)
-    old_name = supplied if supplied.removesuffix(DELIMITER) != name else None
-    return r.ListResponse(name, tree.attributes(name), DELIMITER, old_name=old_name)
+    shown = session.shown(name)
+    old_name = supplied if supplied.removesuffix(session.delimiter) != shown else None
+    return r.ListResponse(shown, tree.attributes(name), session.delimiter, old_name=old_name)
 
 
 async def list_(session: Session, command: List) -> Done:
     """RFC 9051 6.3.9, RFC 5258, RFC 5819, RFC 6154"""
     if command.patterns == ("",) and not command.extended:
         # "A special request to return the hierarchy delimiter and the root name".
-        session.send(r.ListResponse("", ("\\Noselect",), DELIMITER))
+        session.send(r.ListResponse("", ("\\Noselect",), session.delimiter))
         return Done("LIST completed")
     _check_patterns(session, command.reference, command.patterns)
     tree = await _tree(session)
@@ -185,7 +186,8 @@ async def list_(session: Session, command: List) -> Done:
         attributes = tree.attributes(
             name, tells_subscribed, tells_children, tells_use, command.extended or session.rev2
         )
-        session.send(r.ListResponse(name, attributes, DELIMITER, childinfo))
+        shown = session.shown(name)
+        session.send(r.ListResponse(shown, attributes, session.delimiter, childinfo))
         if command.status and info is not None and info.id is not None:
             await _send_status(session, command, name)
     return Done("LIST completed")
@@ -208,7 +210,7 @@ async def _send_status(session: Session, command: List, name: str) -> None:
         items = await status_items(session, mailbox, command.status)
     except MailboxNotFound:
         return
-    session.send(r.StatusResponse(name, items))
+    session.send(r.StatusResponse(session.shown(name), items))
 
 
 async def lsub(session: Session, command: Lsub) -> Done:
@@ -226,5 +228,6 @@ async def lsub(session: Session, command: Lsub) -> Done:
             await session.peer.breathe()
         if matches(name):
             attributes = ["\\Noselect"] if name in levels or name not in tree.infos else []
-            session.send(r.ListResponse(name, attributes, DELIMITER, keyword=b"LSUB"))
+            shown = session.shown(name)
+            session.send(r.ListResponse(shown, attributes, session.delimiter, keyword=b"LSUB"))
     return Done("LSUB completed")

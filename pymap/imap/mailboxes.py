@@ -76,8 +76,9 @@ async def create(session: Session, command: Create) -> Done:
     except KeyError as error:
         raise Refused("USEATTR", "Unknown special use") from error
     made = await session.authenticated().create(name, uses)
-    if session.rev2 and command.supplied.removesuffix(DELIMITER) != name:
-        session.send(r.ListResponse(name, (), DELIMITER, old_name=command.supplied))
+    shown = session.shown(name)
+    if session.rev2 and command.supplied.removesuffix(session.delimiter) != shown:
+        session.send(r.ListResponse(shown, (), session.delimiter, old_name=command.supplied))
     return Done("CREATE completed", f"MAILBOXID ({made.id})")
 
 
@@ -152,7 +153,7 @@ async def unsubscribe(session: Session, command: Unsubscribe) -> Done:
 
 async def namespace(session: Session, command: Namespace) -> Done:
     """RFC 2342: personal mailboxes only."""
-    session.send(r.NamespaceResponse(DELIMITER))
+    session.send(r.NamespaceResponse(session.delimiter))
     return Done("NAMESPACE completed")
 
 
@@ -162,7 +163,7 @@ async def status(session: Session, command: Status) -> Done:
     if StatusItem.HIGHESTMODSEQ in command.items:
         session.enable("CONDSTORE")  # RFC 7162 3.1
     items = await status_items(session, mailbox, command.items)
-    session.send(r.StatusResponse(command.mailbox, items))
+    session.send(r.StatusResponse(session.shown(command.mailbox), items))
     return Done("STATUS completed")
 
 

@@ -172,7 +172,7 @@ class Client(asyncio.BufferedProtocol):
         self.implicit_tls = implicit_tls
         self.tls = False
         self.loop = asyncio.get_running_loop()
-        self.connection = Connection(server.limits)
+        self.connection = Connection(server.limits, server.backend.delimiter)
         self.session = Session(
             self.connection, self, server.backend, server.open_mailboxes, HANDLERS
         )

@@ -29,7 +29,7 @@ from pymap.wire.capabilities import CAPABILITIES
 from pymap.wire.commands import Command
 from pymap.wire.connection import BadEvent, Connection, Ready, State
 from pymap.wire.errors import BadCommand, Refused
-from pymap.wire.types import NO_UIDS
+from pymap.wire.types import NO_UIDS, swap_delimiter
 
 __all__ = ["THREAD", "Disconnect", "Done", "Handler", "Peer", "Session"]
 
@@ -154,6 +154,14 @@ class Session:
         names = [e.name for e in CAPABILITIES]
         names[names.index("APPENDLIMIT")] = f"APPENDLIMIT={self.limits.append}"
         return names
+
+    @property
+    def delimiter(self) -> str:
+        return self.connection.delimiter
+
+    def shown(self, name: str) -> str:
+        """The name of a mailbox as this client knows it."""
+        return swap_delimiter(name, self.connection.delimiter)
 
     # -- logging in --
 

@@ -16,6 +16,7 @@ from pymap.wire.commands import Command
 from pymap.wire.errors import BadCommand, Refused
 from pymap.wire.framer import Event, Framer, Overflow, TooBig
 from pymap.wire.parse import CommandSpec, State, hopeless, parse
+from pymap.wire.types import DELIMITER
 
 __all__ = ["BadEvent", "Connection", "Ready", "State"]
 
@@ -39,10 +40,11 @@ class BadEvent:
 class Connection:
     """The four states, the framing and the parsing of one connection."""
 
-    __slots__ = ("_state", "framer", "last_text", "limits", "utf8")
+    __slots__ = ("_state", "delimiter", "framer", "last_text", "limits", "utf8")
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, delimiter: str = DELIMITER) -> None:
         self.limits = limits
+        self.delimiter = delimiter  # of mailbox names, as the client writes them
         self.framer = Framer(limits)
         self.utf8 = False  # after ENABLE UTF8=ACCEPT or IMAP4rev2
         self.last_text = b""  # of the last frame, for the log
@@ -75,7 +77,9 @@ class Connection:
             error = Refused("TOOBIG", frame.text) if frame.is_message else BadCommand(frame.text)
             return BadEvent(frame.tag, error)
         self.last_text = frame.text
-        tag, command, error_, spec = parse(frame, self._state, self.utf8, self.limits)
+        tag, command, error_, spec = parse(
+            frame, self._state, self.utf8, self.limits, self.delimiter
+        )
         if command is None or spec is None:
             return BadEvent(tag, error_ or BadCommand("Unknown command"))
         return Ready(command, spec)

@@ -25,7 +25,7 @@ from pymap.wire.parse_list import list_, lsub, status
 from pymap.wire.parse_search import search
 from pymap.wire.parse_select import examine, select
 from pymap.wire.scanner import Scanner
-from pymap.wire.types import FlagOp
+from pymap.wire.types import DELIMITER, FlagOp
 
 __all__ = ["COMMANDS", "CommandSpec", "State", "hopeless", "parse"]
 
@@ -65,13 +65,15 @@ class ParsedFrame(NamedTuple):
     spec: CommandSpec | None
 
 
-def parse(frame: Frame, state: State, utf8: bool, limits: Limits) -> ParsedFrame:
+def parse(
+    frame: Frame, state: State, utf8: bool, limits: Limits, delimiter: str = DELIMITER
+) -> ParsedFrame:
     """command = tag SP (...) CRLF. What is wrong with it comes back as `error`, never raised."""
     found = _TAG.match(frame.text)
     if found is None:
         return ParsedFrame("*", None, BadCommand("Missing tag"), None)
     tag = found[1].decode("ascii")
-    scanner = Scanner(frame, utf8)
+    scanner = Scanner(frame, utf8, delimiter)
     scanner.pos = found.end()
     spec = None
     try:

@@ -14,7 +14,15 @@ from pymap.limits import Limits
 from pymap.wire import modutf7
 from pymap.wire.errors import BadCommand, Refused
 from pymap.wire.framer import Frame
-from pymap.wire.types import MAX_NUMBER, Flag, InternalDate, SequenceSet, fold_inbox
+from pymap.wire.types import (
+    DELIMITER,
+    MAX_NUMBER,
+    Flag,
+    InternalDate,
+    SequenceSet,
+    fold_inbox,
+    swap_delimiter,
+)
 
 __all__ = ["Scanner"]
 
@@ -41,11 +49,12 @@ _END = re.compile(rb"\r?\n\Z")
 
 
 class Scanner:
-    """A cursor over one frame. `utf8` says how mailbox names are written (RFC 6855 3)."""
+    """A cursor over one frame. `utf8` says how mailbox names are written (RFC 6855 3), `delimiter`
+    what stands between their levels."""
 
-    __slots__ = ("literal8", "literals", "next_literal", "pos", "text", "utf8")
+    __slots__ = ("delimiter", "literal8", "literals", "next_literal", "pos", "text", "utf8")
 
-    def __init__(self, frame: Frame, utf8: bool = False) -> None:
+    def __init__(self, frame: Frame, utf8: bool = False, delimiter: str = DELIMITER) -> None:
         self.text, self.literals = frame
         if self.text.endswith((b" \r\n", b" \n")):
             # Blanks at the end of a command: old clients send them.
@@ -54,6 +63,7 @@ class Scanner:
         self.next_literal = 0
         self.literal8 = False  # whether the last literal was a literal8
         self.utf8 = utf8
+        self.delimiter = delimiter
 
     # -- the smallest things --
 
@@ -208,7 +218,7 @@ class Scanner:
             raise BadCommand("Malformed mailbox name") from error
         if not name.isascii():
             name = unicodedata.normalize("NFC", name)  # Net-Unicode, RFC 9051 5.1
-        return fold_inbox(name)
+        return fold_inbox(swap_delimiter(name, self.delimiter))
 
     def flag(self, limits: Limits) -> Flag:
         r"""flag = "\Answered" / ... / flag-keyword; an unknown \name is refused by its user."""

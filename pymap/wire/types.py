@@ -31,6 +31,7 @@ __all__ = [
     "SequenceSet",
     "UidSet",
     "fold_inbox",
+    "swap_delimiter",
 ]
 
 DELIMITER = "/"
@@ -166,6 +167,14 @@ class SequenceSet(NamedTuple):
         return ",".join(
             f"{a or '*'}" if a == b else f"{a or '*'}:{b or '*'}" for a, b in self.ranges
         )
+
+
+def swap_delimiter(name: str, delimiter: str) -> str:
+    """A name with another delimiter on the wire, and back: the two signs change places, so that no
+    name is lost and none is had by two mailboxes."""
+    if delimiter == DELIMITER:
+        return name
+    return name.translate({ord(DELIMITER): delimiter, ord(delimiter): DELIMITER})
 
 
 def fold_inbox(name: str) -> str:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from pymap.imap.server import Server
+from pymap.wire.types import UidSet
 
 MESSAGE = b"Subject: %d\r\n\r\nbody\r\n"
 FETCHED = re.compile(rb"\* (\d+) FETCH \((.*)\)")
@@ -119,7 +120,7 @@ class Client:
             await self.ask_uids()
 
 
-@pytest.mark.parametrize("store", ["dict", "remote"])
+@pytest.mark.parametrize("store", ["dict", "remote", "maildir"])
 @pytest.mark.parametrize("seed", range(6))
 async def test_many_clients_agree(
     imap_server: Callable[..., Awaitable[Server]], store: str, seed: int
@@ -145,12 +146,9 @@ async def test_many_clients_agree(
         for client in clients:
             client.writer.close()
             await client.writer.wait_closed()
-    backend = server.backend if store == "dict" else server.backend.local  # type: ignore[attr-defined]
-    index = backend.account_of("demouser")._mailboxes["INBOX"].index  # type: ignore[attr-defined]
-    truth = {
-        uid: {flag.name.encode() for flag in index.flags.sets[number]}
-        for uid, number in zip(index.uids, index.flagsets, strict=True)
-    }
+    async with server.backend.account("demouser") as account:
+        rows = await (await account.open("INBOX")).metadata(UidSet(((1, 0xFFFFFFFF),)))
+    truth = {row.uid: {flag.name.encode() for flag in row.flags} for row in rows}
     for client in clients:
         assert client.uids == list(truth)
         assert {uid: client.flags[uid] for uid in truth} == truth

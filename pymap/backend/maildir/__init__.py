@@ -32,17 +32,24 @@ class MaildirBackend(Backend):
     """Mail in Maildir directories, as Dovecot keeps them.
 
     `users` says who may log in and where their mail is; `layout` how folders lie on disk, "++" or
-    "fs".
+    "fs"; `delimiter` what clients see between the levels of a name.
     """
 
     eager = True
 
     users: UsersFile
 
-    def __init__(self, users: UsersFile, layout: str = "++", limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        users: UsersFile,
+        layout: str = "++",
+        delimiter: str = "/",
+        limits: Limits | None = None,
+    ) -> None:
         self.users = users
         self.limits = limits or Limits()
         self._layout = LAYOUTS[layout]
+        self.delimiter = delimiter
         self._store: MaildirStore | None = None
         # One account for all sessions of a user; the last ones stay, so that they are not looked
         # through at each login.
@@ -97,9 +104,15 @@ class MaildirBackend(Backend):
             default="++",
             help="how folders lie on disk: ++ is .Work.2024, fs is Work/2024 (default: ++)",
         )
+        parser.add_argument(
+            "--delimiter",
+            choices=["/", "."],
+            default="/",
+            help="what clients see between the levels of a name (default: /)",
+        )
 
     @classmethod
     def from_args(cls, args: Namespace) -> Self:
         users = UsersFile(args.users_file, args.base_dir)
         users.load()
-        return cls(users, args.layout)
+        return cls(users, args.layout, args.delimiter)
