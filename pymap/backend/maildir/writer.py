@@ -50,6 +50,17 @@ class Copies(NamedTuple):
     staged: list[Staged]
 
 
+class _Change(NamedTuple):
+    """New flags of a message: its file is renamed from `old` to `new`, which end in another `info`
+    then; None if the name says nothing of what changes."""
+
+    uid: int
+    flags: frozenset[Flag]
+    info: str | None
+    old: str
+    new: str
+
+
 class Writer:
     """Changes one mailbox, under its lock, once `Survey.catch_up` has nothing more to tell.
 
@@ -142,7 +153,7 @@ class Writer:
     ) -> tuple[list[Step], Stored, UidSet]:
         """Returns also the UIDs whose files had another name: to be asked for again."""
         self._check_writable()
-        index, names = self.at.state.index, self.at.state.names
+        index = self.at.state.index
         failed = NO_UIDS
         if unchanged_since is not None:
             failed = index.newer(uids, unchanged_since)
@@ -151,55 +162,82 @@ class Writer:
         self.at.refresh_keywords()
         if op is not FlagOp.REMOVE and slices:
             self.at.admit(flags)
-        become: dict[int, frozenset[Flag] | None] = {}
-        ends: dict[tuple[int, str], str] = {}
-        groups: dict[tuple[frozenset[Flag], str | None], list[int]] = {}
-        missing: list[int] = []
-        renamed: list[tuple[str, str]] = []
-        with self._undoing(renamed):
-            for start, stop in slices:
-                for at in range(start, stop):
-                    number = index.flagsets[at]
-                    if number not in become:
-                        old_flags = index.flags.sets[number]
-                        changed = op.apply(old_flags, flags)
-                        become[number] = None if changed == old_flags else changed
-                    new_flags = become[number]
-                    if new_flags is None:
-                        continue
-                    uid = index.uids[at]
-                    name = names[uid]
-                    base, info = split(name[4:])
-                    new_info = ends.get((number, info))
-                    if new_info is None:
-                        ends[number, info] = new_info = self.at.info_of(new_flags, info)
-                    target = f"cur/{base}{new_info}"
-                    if target != name:
-                        old, new = f"{self.at.path}/{name}", f"{self.at.path}/{target}"
-                        self.at.expected.update((name, target))
-                        try:
-                            os.rename(old, new)
-                        except FileNotFoundError:
-                            missing.append(uid)
-                            continue
-                        renamed.append((old, new))
-                    key = (new_flags, new_info if target != name else None)
-                    groups.setdefault(key, []).append(uid)
-            step = Step(
-                self.at.state.next_modseq(), index.uid_next, letters=self.at.new_letters()
-            )  # fmt: skip
-            step.flagged = [(UidSet.from_sorted(u), f, info) for (f, info), u in groups.items()]
-            if renamed:
-                self.at.sync("cur")
-            if groups:
-                self.at.log(
-                    [step], durable=self.at.beyond_letters(flags) or None in {i for _, i in groups}
-                )
+        plan = self._plan(slices, op, flags)
+        done, missing = self._rename_all(plan)
         self.survey.look_at_all = self.survey.look_at_all or bool(missing)
-        before = index.modseq
-        changed_uids = UidSet.of(*(uid for uids, _, _ in step.flagged for uid in uids))
-        stored = Stored(before, step.modseq if groups else before, changed_uids, failed)
-        return [step] if groups else [], stored, UidSet.from_sorted(missing)
+        if not done:
+            return [], Stored(index.modseq, index.modseq, NO_UIDS, failed), UidSet.of(*missing)
+        step = Step(self.at.state.next_modseq(), index.uid_next, letters=self.at.new_letters())
+        groups: dict[tuple[frozenset[Flag], str | None], list[int]] = {}
+        for change in done:
+            groups.setdefault((change.flags, change.info), []).append(change.uid)
+        step.flagged = [(UidSet.from_sorted(u), f, info) for (f, info), u in groups.items()]
+        hidden = self.at.beyond_letters(flags) or any(info is None for _, info in groups)
+        try:
+            self.at.log([step], durable=hidden)
+        except BaseException:
+            self._rename_back(done)
+            raise
+        changed = UidSet.from_sorted([change.uid for change in done])
+        return [step], Stored(index.modseq, step.modseq, changed, failed), UidSet.of(*missing)
+
+    def _plan(
+        self, slices: Iterable[tuple[int, int]], op: FlagOp, flags: frozenset[Flag]
+    ) -> list[_Change]:
+        """What STORE does to each message whose flags it changes."""
+        index, names = self.at.state.index, self.at.state.names
+        become: dict[tuple[int, str], tuple[frozenset[Flag], str] | None] = {}
+        plan = []
+        for start, stop in slices:
+            for number, uid in zip(index.flagsets[start:stop], index.uids[start:stop], strict=True):
+                old = names[uid]
+                base, info = split(old)
+                key = number, info
+                if key not in become:
+                    old_flags = index.flags.sets[number]
+                    new_flags = op.apply(old_flags, flags)
+                    changed = new_flags != old_flags
+                    become[key] = (new_flags, self.at.info_of(new_flags, info)) if changed else None
+                after = become[key]
+                if after is not None:
+                    new = base + after[1]
+                    plan.append(_Change(uid, after[0], None if new == old else after[1], old, new))
+        return plan
+
+    def _rename_all(self, plan: Iterable[_Change]) -> tuple[list[_Change], list[int]]:
+        """Give files their new names, durably: what was done, and the UIDs of those that were not
+        there. Undone if it fails."""
+        done: list[_Change] = []
+        missing: list[int] = []
+        expected = self.at.expected
+        root = os.open(self.at.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for change in plan:
+                if change.info is not None:
+                    expected.add(change.old)
+                    expected.add(change.new)
+                    try:
+                        # By the directory: half of the time goes into long paths otherwise.
+                        os.rename(change.old, change.new, src_dir_fd=root, dst_dir_fd=root)
+                    except FileNotFoundError:
+                        missing.append(change.uid)
+                        continue
+                done.append(change)
+            if any(change.info is not None for change in done):
+                self.at.sync("cur")
+        except BaseException:
+            self._rename_back(done)
+            raise
+        finally:
+            os.close(root)
+        return done, missing
+
+    def _rename_back(self, done: Iterable[_Change]) -> None:
+        for change in done:
+            if change.info is not None:
+                with suppress(OSError):
+                    os.rename(f"{self.at.path}/{change.new}", f"{self.at.path}/{change.old}")
+        self.survey.look_at_all = True
 
     def expunge(self, uids: UidSet) -> tuple[list[Step], UidSet, UidSet, OSError | None]:
         """Returns what was removed, the UIDs whose files had another name, and what stopped it."""
