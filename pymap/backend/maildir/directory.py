@@ -66,6 +66,8 @@ class MailboxDirectory:
         self.mode = 0o600
         self.entries: dict[str, Entry] = {}
         """Lines of the uidlist that no message known has, by base."""
+        self.given_anew: dict[str, Entry] = {}
+        """Lines that give another UID to the file of a message known."""
         self.expected: set[str] = set()
         """Files whose events are of our own doing, relative to the mailbox."""
         self.keywords_changed = False
@@ -118,13 +120,19 @@ class MailboxDirectory:
         return Entry(uid, base, "" if email_id == email_id_of(base, "") else f"G{email_id}")
 
     def note(self, read: Read | None) -> None:
-        """Remember lines of the uidlist whose messages are not known."""
+        """Remember lines of the uidlist whose messages are not known, and those that give a known
+        one another UID: a message that went away and came back under its name."""
         if read is None:
             return
         if read.whole:
             self.entries.clear()
-        known = self.state.uid_of()
-        self.entries.update((e.base, e) for e in read.entries if e.base not in known)
+        known, uid_next = self.state.uid_of(), self.state.index.uid_next
+        for entry in read.entries:
+            uid = known.get(entry.base)
+            if uid is None:
+                self.entries[entry.base] = entry
+            elif uid != entry.uid and entry.uid >= uid_next:
+                self.given_anew[entry.base] = entry
 
     def unseen(self) -> set[str]:
         """Bases that have a UID above all that were ever shown."""

@@ -12,7 +12,8 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 
 from pymap.backend.api import Digest, digest
@@ -153,9 +154,11 @@ class Survey:
             new, gone = self._look_at(self._touched)
         else:
             return []
+        if new or gone or self.at.uidlist.header is not None:
+            self.at.note(self.at.uidlist.refresh())
         self._touched = set()
         self.look_at_all = False
-        step = self._reconcile(new, gone) if new or gone else None
+        step = self._reconcile(new, gone) if new or gone or self.at.given_anew else None
         self.at.known_marks = marks
         return [] if step is None else [step]
 
@@ -166,10 +169,23 @@ class Survey:
         if header is None or header.uid_next <= uid_next:
             return []
         step = Step(self.at.state.next_modseq(), header.uid_next)
-        if self.at.unseen():
-            names = [n for n in self.at.listing() if base_of(n) in self.at.unseen()]
-            self._add(step, [(self.at.entries[base_of(name)], name) for name in names])
+        found = self._find(self.at.unseen())
+        self._add(step, [(self.at.entries[base], name) for base, name in found.items()])
         return [step]
+
+    def _find(self, bases: AbstractSet[str]) -> dict[str, str]:
+        """The files of these bases. Others rename them all the time: one that is listed is looked
+        for until it is there, and one that is not, in a second listing."""
+        found: dict[str, str] = {}
+        absent = 0
+        for _ in range(TRIES):
+            left = bases - found.keys()
+            if not left or absent == 2:
+                break
+            listed = [name for name in self.at.listing() if base_of(name) in left]
+            absent += len(listed) < len(left)
+            found.update((base_of(name), name) for name in listed if self._is_file(name))
+        return found
 
     def _restore_keywords(self) -> None:
         """Should the file have lost names that files still use, write them into it again."""
@@ -245,12 +261,9 @@ class Survey:
                 moved[uid] = name
             elif again := self._second(name, moved.get(uid, state.names[uid])):
                 fresh.append(again)
-        if lost:  # not before a whole listing has missed it
-            for name in self.at.listing():
-                base = base_of(name)
-                if base in lost:
-                    del lost[base]
-                    moved[uid_of[base]] = name
+        for base, name in self._find(lost.keys()).items():
+            del lost[base]
+            moved[uid_of[base]] = name
         step = Step(state.next_modseq(), state.index.uid_next)
         step.vanished = UidSet.of(*(uid_of[base] for base in lost))
         self.at.refresh_keywords()
@@ -263,10 +276,26 @@ class Survey:
             old = state.index.flags.sets[state.index.flagsets[at]]
             groups.setdefault((self.at.flags_of(info, old), info), []).append(uid)
         step.flagged = [(UidSet.of(*uids), flags, info) for (flags, info), uids in groups.items()]
+        if self.at.given_anew:
+            fresh += self._come_back(step, moved)
         if fresh:
             with self._as_far_as_possible("new messages get no UIDs"):
                 self._adopt(step, fresh)
         return step if step.vanished or step.flagged or step.names else None
+
+    def _come_back(self, step: Step, moved: Mapping[int, str]) -> list[str]:
+        """Files that the uidlist has given another UID: to us, their messages are gone and others
+        have come."""
+        uid_of, names = self.at.state.uid_of(), self.at.state.names
+        files = []
+        for base, entry in self.at.given_anew.items():
+            uid = uid_of.get(base)
+            if uid is not None and uid not in step.vanished:
+                files.append(moved.get(uid, names[uid]))
+                step.vanished |= UidSet.of(uid)
+            self.at.entries[base] = entry
+        self.at.given_anew.clear()
+        return files
 
     def _second(self, name: str, known: str) -> str | None:
         """A second file of one base: the same file under two names loses one of them, another
@@ -320,19 +349,18 @@ class Survey:
 
     def adopt_locked(self, step: Step, fresh: Iterable[str]) -> None:
         self.at.refresh_uidlist()
-        names = dict.fromkeys(fresh)
+        names = [name for name in dict.fromkeys(fresh) if self._is_file(name)]
+        if self.at.given_anew:
+            names += self._come_back(step, {})
+        # Another program may have given UIDs to files that we have not met. They come first, or
+        # never: UIDs are told in ascending order.
         unseen = self.at.unseen() - {base_of(name) for name in names}
-        if unseen:
-            # Another program has given UIDs to files that we have not met. They come first, or
-            # never: UIDs are told in ascending order.
-            names.update(dict.fromkeys(n for n in self.at.listing() if base_of(n) in unseen))
+        names += self._find(unseen).values()
         listed: list[tuple[Entry, str]] = []
         arrived: list[str] = []
         taken: dict[str, str] = {}
         for name in names:
             base = base_of(name)
-            if not self._is_file(name):
-                continue
             if base in taken:
                 again = self._second(name, taken[base])
                 if again is not None:

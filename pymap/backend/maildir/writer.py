@@ -335,10 +335,10 @@ class Writer:
         """Under the lock of the uidlist: what others have brought, as steps, and the next UID."""
         self.at.refresh_uidlist()
         step = Step(self.at.state.next_modseq(), self.at.state.index.uid_next)
-        if self.at.unseen():
+        if self.at.unseen() or self.at.given_anew:
             self.survey.adopt_locked(step, ())
         uid = max(self.at.header().uid_next, self.at.state.index.uid_next, step.uid_next)
-        return ([step] if step.names else []), uid
+        return ([step] if step.names or step.vanished else []), uid
 
     def _bring_in(self, items: Sequence[Staged], placed: Sequence[str], whole: bool) -> None:
         """Rename staged files into `cur`, durably; undone if it fails."""
