@@ -46,7 +46,7 @@ class MaildirAccount(Account):
 
     async def _in_thread(self, call: Callable[..., _T], *args: Any) -> _T:
         try:
-            return await self._store.in_thread(call, *args)
+            return await self._store.workers.in_thread(call, *args)
         except OSError as error:
             log.error("%s: %s", self.root, error)
             raise translated(error) from error
@@ -128,7 +128,7 @@ class MaildirAccount(Account):
     # -- changing them --
 
     async def create(self, name: str, special_use: tuple[str, ...] = ()) -> MaildirMailbox:
-        return await self._store.finish(self._create(name, special_use))
+        return await self._store.workers.finish(self._create(name, special_use))
 
     async def _create(self, name: str, special_use: tuple[str, ...]) -> MaildirMailbox:
         async with self._lock:
@@ -147,7 +147,7 @@ class MaildirAccount(Account):
     async def delete(self, name: str) -> None:
         if name == INBOX:
             raise CannotDo("INBOX cannot be deleted")
-        await self._store.finish(self._delete(name))
+        await self._store.workers.finish(self._delete(name))
 
     async def _delete(self, name: str) -> None:
         async with self._lock, AsyncExitStack() as stack:
@@ -170,7 +170,7 @@ class MaildirAccount(Account):
         self._special_uses.remove(name)
 
     async def rename(self, name: str, new_name: str) -> None:
-        await self._store.finish(self._rename(name, new_name))
+        await self._store.workers.finish(self._rename(name, new_name))
 
     async def _rename(self, name: str, new_name: str) -> None:
         async with self._lock, AsyncExitStack() as stack:
@@ -191,7 +191,7 @@ class MaildirAccount(Account):
         return await self._in_thread(self._subscriptions.read)
 
     async def subscribe(self, name: str) -> None:
-        await self._store.finish(self._in_thread(self._subscribe, name))
+        await self._store.workers.finish(self._in_thread(self._subscribe, name))
 
     def _subscribe(self, name: str) -> None:
         known = self._subscriptions.read()
@@ -200,4 +200,4 @@ class MaildirAccount(Account):
         self._subscriptions.add(name)
 
     async def unsubscribe(self, name: str) -> None:
-        await self._store.finish(self._in_thread(self._subscriptions.remove, name))
+        await self._store.workers.finish(self._in_thread(self._subscriptions.remove, name))

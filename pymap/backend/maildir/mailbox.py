@@ -17,7 +17,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from pymap.backend.api import (
     Changes,
@@ -44,11 +44,9 @@ from pymap.backend.maildir.cache import Cached
 from pymap.backend.maildir.files import MailboxFiles, Wanted
 from pymap.backend.maildir.state import Step
 from pymap.backend.maildir.watch import MailboxWatch
+from pymap.backend.maildir.workers import Workers
 from pymap.backend.maildir.writer import Copies, Staged
 from pymap.wire.types import NO_UIDS, Flag, FlagOp, UidSet
-
-if TYPE_CHECKING:
-    from pymap.backend.maildir.store import MaildirStore
 
 __all__ = ["MaildirMailbox", "translated"]
 
@@ -77,13 +75,21 @@ class MaildirMailbox(Mailbox):
     shared = True
     index: MessageIndex
 
-    def __init__(self, store: MaildirStore, files: MailboxFiles, watch: MailboxWatch) -> None:
-        """`files` have been loaded, and are watched since before that."""
+    def __init__(
+        self,
+        workers: Workers,
+        files: MailboxFiles,
+        watch: MailboxWatch,
+        forget: Callable[[MaildirMailbox], None],
+    ) -> None:
+        """`files` have been loaded, and are watched since before that. `forget` is called when the
+        mailbox turns out to be gone."""
         self.id = files.at.guid
         self.uid_validity = files.at.uid_validity
         self.index = files.at.state.index
         self.files = files
-        self._store = store
+        self._workers = workers
+        self._forget = forget
         self.lock = asyncio.Lock()
         self.watch = watch
         self._waiting: list[tuple[list[Staged], asyncio.Future[UidSet]]] = []
@@ -113,11 +119,11 @@ class MaildirMailbox(Mailbox):
 
     async def _finish(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Do it to its end, also when the caller is cancelled meanwhile."""
-        return await self._store.finish(work)
+        return await self._workers.finish(work)
 
     async def _in_thread(self, call: Callable[..., _T], *args: Any) -> _T:
         try:
-            return await self._store.in_thread(call, *args)
+            return await self._workers.in_thread(call, *args)
         except OSError as error:
             raise self._failed(error) from error
 
@@ -184,7 +190,7 @@ class MaildirMailbox(Mailbox):
             self.index.close()
         self.watch.news.set()
         self.watch.stop()
-        self._store.forget(self)
+        self._forget(self)
 
     # -- reading --
 
@@ -221,7 +227,7 @@ class MaildirMailbox(Mailbox):
             # Of many sessions that are told of one message at once, the first has it; that is
             # logged behind their backs.
             state.recent_from = index.uid_next
-            self._store.start(self._change(self._log_recent))
+            self._workers.start(self._change(self._log_recent))
         return recent
 
     def _log_recent(self) -> tuple[list[Step], None]:
@@ -332,7 +338,7 @@ class MaildirMailbox(Mailbox):
             results = await self._work(lambda: self.files.writer.commit(groups))
         except Exception as error:
             for staged, future in batch:
-                await self._store.in_thread(self.files.writer.unstage, staged)
+                await self._workers.in_thread(self.files.writer.unstage, staged)
                 future.set_exception(error)
             return
         for (_, future), result in zip(batch, results, strict=True):
@@ -406,7 +412,7 @@ class MaildirMailbox(Mailbox):
                 self.watch.everything = True
                 uids = UidSet.from_sorted(missing)
         except BaseException:
-            await self._store.in_thread(target.files.writer.unstage, staged)
+            await self._workers.in_thread(target.files.writer.unstage, staged)
             raise
         if not source:
             return Copied(target.uid_validity, NO_UIDS, NO_UIDS)

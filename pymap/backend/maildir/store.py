@@ -1,4 +1,4 @@
-"""What all mailboxes of the backend share: threads, inotify, and which of them are open."""
+"""Which mailboxes are open, each once, and the inotify watcher that they share."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import asyncio
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
 from weakref import WeakValueDictionary, finalize
 
 from pymap.backend.errors import BackendError, MailboxNotFound
@@ -18,18 +16,16 @@ from pymap.backend.maildir.filenames import NameMaker
 from pymap.backend.maildir.files import MailboxFiles
 from pymap.backend.maildir.mailbox import MaildirMailbox, translated
 from pymap.backend.maildir.watch import MailboxWatch, Watcher, open_watcher
+from pymap.backend.maildir.workers import Workers
 from pymap.limits import Limits
 
 __all__ = ["MaildirStore"]
 
 log = logging.getLogger("pymap.maildir")
 
-THREADS = 32  # most of them wait for a disk
 KEEP = 256  # mailboxes that nobody has open and that stay loaded all the same
 KEEP_MESSAGES = 1_000_000  # in these, together
 TICK_S = 0.02  # see `MailboxFiles`
-
-_T = TypeVar("_T")
 
 
 class MaildirStore:
@@ -40,44 +36,21 @@ class MaildirStore:
         self.names = NameMaker()
         self.watcher: Watcher | None = open_watcher()
         self._loop = asyncio.get_running_loop()
-        self._pool = ThreadPoolExecutor(THREADS, "maildir")
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self.workers = Workers()
         self._open: WeakValueDictionary[Path, MaildirMailbox] = WeakValueDictionary()
         self._recent: OrderedDict[Path, MaildirMailbox] = OrderedDict()
         self._loading: dict[Path, asyncio.Lock] = {}
         self._closed = False
 
-    # -- threads and tasks --
-
-    async def in_thread(self, call: Callable[..., _T], *args: Any) -> _T:
-        return await self._loop.run_in_executor(self._pool, call, *args)
-
-    async def finish(self, work: Coroutine[Any, Any, _T]) -> _T:
-        """Run `work` to its end, also when the caller is cancelled meanwhile."""
-        return await asyncio.shield(self.start(work))
-
-    def start(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
-        task = self._loop.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._done)
-        return task
-
-    def _done(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # whoever waited has it, or nobody does any more
-
     async def close(self) -> None:
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self.workers.idle()
         self._closed = True
         mailboxes = list(self._open.values())
         await asyncio.gather(*(self._retire(m.files, m.watch) for m in mailboxes))
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        await self.workers.idle()
         if self.watcher is not None:
             self.watcher.close()
-        self._pool.shutdown()
+        self.workers.close()
 
     # -- mailboxes --
 
@@ -89,7 +62,7 @@ class MaildirStore:
             async with lock:
                 found = self._open.get(path)
                 if found is None or found.index.gone:
-                    found = await self.finish(self._load(path, new_uid_validity))
+                    found = await self.workers.finish(self._load(path, new_uid_validity))
             if self._loading.get(path) is lock and not lock.locked():
                 del self._loading[path]
         self._keep(path, found)
@@ -101,7 +74,7 @@ class MaildirStore:
         watch = MailboxWatch(self.watcher, at)
         watch.start()
         try:
-            await self.in_thread(files.load)
+            await self.workers.in_thread(files.load)
         except BaseException as error:
             watch.stop()
             files.at.close()
@@ -115,7 +88,7 @@ class MaildirStore:
             watch.start()
             watch.everything = watch.on
         watch.done()
-        made = MaildirMailbox(self, files, watch)
+        made = MaildirMailbox(self.workers, files, watch, self.forget)
         self._open[path] = made
         finalize(made, self._retire_soon, files, watch).atexit = False
         return made
@@ -148,7 +121,7 @@ class MaildirStore:
         mailbox = self._open.pop(old, None)
         self._recent.pop(old, None)
         if mailbox is not None and not mailbox.index.gone:
-            await self.in_thread(mailbox.files.rename_to, new)
+            await self.workers.in_thread(mailbox.files.rename_to, new)
             self._open[new] = mailbox
             self._keep(new, mailbox)
 
@@ -160,7 +133,7 @@ class MaildirStore:
             self._loop.call_soon_threadsafe(self._start_retiring, files, watch)
 
     def _start_retiring(self, files: MailboxFiles, watch: MailboxWatch) -> None:
-        self.start(self._retire(files, watch))
+        self.workers.start(self._retire(files, watch))
 
     async def _retire(self, files: MailboxFiles, watch: MailboxWatch) -> None:
         """Note in the index that everything is known, so that the next open need not look, and
@@ -172,13 +145,13 @@ class MaildirStore:
             log.debug("%s: not settled: %s", files.at.path, error)
         finally:
             watch.stop()
-            await self.in_thread(files.at.close)
+            await self.workers.in_thread(files.at.close)
 
     async def _settle(self, files: MailboxFiles, watch: MailboxWatch) -> None:
-        marks = await self.in_thread(files.at.marks)
+        marks = await self.workers.in_thread(files.at.marks)
         if not watch.on:
             if marks == files.at.known_marks:
-                await self.in_thread(files.settle, marks)
+                await self.workers.in_thread(files.settle, marks)
             return
         # A change in the same tick of the file system's clock would leave the same marks: we wait
         # until it must have been told of.
@@ -186,4 +159,4 @@ class MaildirStore:
         if age_s < TICK_S:
             await asyncio.sleep(TICK_S - max(age_s, 0))
         if not watch.has_news():
-            await self.in_thread(files.settle, marks)
+            await self.workers.in_thread(files.settle, marks)
