@@ -440,19 +440,25 @@ class MessageIndex:
     ) -> None:
         """Take one step, all of it at `modseq`: new messages, above all there are; messages with
         the flags that they now have; messages that are gone. Costs some slices a range."""
-        changed = NO_UIDS
-        if gone := vanished.present_in(self.uids):
-            self._remove(gone)
+        changed: list[int] = []
+        if vanished:
+            self._remove(vanished)
         for uids, flags in flagged:
             self.flags.admit(flags)
             number = self.flags.number(flags)
-            for start, stop in uids.slices(self.uids):
+            slices = uids.slices(self.uids)
+            if len(slices) > MANY_SLICES:
+                self._store_scattered(slices, _Always(number), modseq)
+                for start, stop in slices:
+                    changed.extend(self.uids[start:stop])
+                continue
+            for start, stop in slices:
                 count = stop - start
                 self.counts.subtract(self.flagsets[start:stop])
                 self.counts[number] += count
                 self.flagsets[start:stop] = array("I", (number,)) * count
                 self.modseqs[start:stop] = array("Q", (modseq,)) * count
-            changed |= uids.present_in(self.uids)
+                changed.extend(self.uids[start:stop])
         if added is not None and added.uids:
             for flags in added.sets:
                 self.flags.admit(flags)
@@ -469,10 +475,10 @@ class MessageIndex:
             self.email_ids += added.email_ids
             self.uids += added.uids
             self.uid_next = max(self.uid_next, added.uids[-1] + 1)
-            changed |= UidSet.from_sorted(added.uids)
+            changed.extend(added.uids)
         if self.flags.cost > self._compact_at:
             self._compact()
-        self._advance(modseq, changed, vanished)
+        self._advance(modseq, UidSet.from_sorted(sorted(changed)), vanished)
 
     # -- writing, for a mirror --
 
@@ -561,6 +567,16 @@ class MessageIndex:
     def _notify(self) -> None:
         for listener in tuple(self.listeners):
             listener()
+
+
+class _Always(dict[int, int]):
+    """By number of a flag set, always the same one."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __missing__(self, number: int) -> int:
+        return self.number
 
 
 class _Become(dict[int, int]):

@@ -117,10 +117,13 @@ class OpenMailboxes:
     """The open mailboxes of a backend, by id; one that no session holds is forgotten."""
 
     def __init__(self) -> None:
-        self._by_id: WeakValueDictionary[str, OpenMailbox] = WeakValueDictionary()
+        self._open: WeakValueDictionary[str | int, OpenMailbox] = WeakValueDictionary()
 
     def get(self, mailbox: Mailbox) -> OpenMailbox:
-        found = self._by_id.get(mailbox.id)
+        # Columns that a store hands over are their own name: should it ever give one id to two
+        # mailboxes, nobody is shown the mail of another.
+        key = mailbox.id if mailbox.index is None else id(mailbox.index)
+        found = self._open.get(key)
         if found is None or found.index.gone:
-            self._by_id[mailbox.id] = found = OpenMailbox(mailbox)
+            self._open[key] = found = OpenMailbox(mailbox)
         return found

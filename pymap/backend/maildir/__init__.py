@@ -68,12 +68,12 @@ class MaildirBackend(Backend):
     @asynccontextmanager
     async def account(self, user: str) -> AsyncIterator[MaildirAccount]:
         assert self._store is not None, "start() comes first"
-        entry = await self._store.workers.in_thread(self.users.entry, user)
+        entry = await self._store.workers.read(self.users.entry, user)
         if entry is None:
             raise NoPermission("There is no such user any more")
         account = self._accounts.get(entry.directory)
         if account is None:
-            root = Path(await self._store.workers.in_thread(os.path.realpath, entry.directory))
+            root = Path(await self._store.workers.read(os.path.realpath, entry.directory))
             account = MaildirAccount(self._store, self._layout(root, self.limits))
             await account.prepare()
             self._accounts[entry.directory] = account

@@ -29,6 +29,7 @@ __all__ = ["MaildirAccount"]
 log = logging.getLogger("pymap.maildir")
 
 INBOX = "INBOX"
+AT_ONCE = 16  # mailboxes opened for the first time
 _T = TypeVar("_T")
 
 
@@ -51,6 +52,13 @@ class MaildirAccount(Account):
             log.error("%s: %s", self.root, error)
             raise translated(error) from error
 
+    async def _reading(self, call: Callable[..., _T], *args: Any) -> _T:
+        try:
+            return await self._store.workers.read(call, *args)
+        except OSError as error:
+            log.error("%s: %s", self.root, error)
+            raise translated(error) from error
+
     async def prepare(self) -> None:
         """Make what is missing and finish what a crash cut off. Raises BackendError."""
         await self._in_thread(self._prepare)
@@ -67,18 +75,26 @@ class MaildirAccount(Account):
     # -- names --
 
     async def mailboxes(self) -> Sequence[MailboxInfo]:
-        found, uses = await self._in_thread(self._scan)
-        infos = []
-        for name, mailbox_id in found:
-            if not mailbox_id:
-                try:
-                    mailbox_id = (await self.open(name)).id
-                except MailboxNotFound:
-                    continue
-                except BackendError:
-                    mailbox_id = "unknown"  # it is there, and opening it says what is wrong
-            infos.append(MailboxInfo(name, mailbox_id, uses.get(name, ())))
-        return infos
+        found, uses = await self._reading(self._scan)
+        new = [name for name, mailbox_id in found if not mailbox_id]
+        ids: dict[str, str | None] = dict(found)
+        for start in range(0, len(new), AT_ONCE):
+            some = new[start : start + AT_ONCE]
+            ids.update(zip(some, await asyncio.gather(*map(self._new_id, some)), strict=True))
+        return [
+            MailboxInfo(name, mailbox_id, uses.get(name, ()))
+            for name, mailbox_id in ids.items()
+            if mailbox_id is not None
+        ]
+
+    async def _new_id(self, name: str) -> str | None:
+        """The id of a mailbox that was not opened before; None if it is not there any more."""
+        try:
+            return (await self.open(name)).id
+        except MailboxNotFound:
+            return None
+        except BackendError:
+            return "unknown"  # it is there, and opening it says what is wrong
 
     def _scan(self) -> tuple[list[tuple[str, str]], dict[str, tuple[str, ...]]]:
         found = []
@@ -108,7 +124,7 @@ class MaildirAccount(Account):
         path = self._paths.get(name)
         if path is None or (found := self._store.opened(path)) is None or found.index.gone:
             self._paths.pop(name, None)
-            path = await self._in_thread(self._find, name)
+            path = await self._reading(self._find, name)
             if len(self._paths) < self._store.limits.mailboxes:
                 self._paths[name] = path
         return await self._store.open(path, self._new_uid_validity)
@@ -175,9 +191,12 @@ class MaildirAccount(Account):
     async def _rename(self, name: str, new_name: str) -> None:
         async with self._lock, AsyncExitStack() as stack:
             below = name + DELIMITER
-            places = await self._in_thread(self._layout.places)
-            for old in sorted(old for old in places if old == name or old.startswith(below)):
-                await self._held(stack, places[old])
+            places = await self._in_thread(self._real_places)
+            # In the order in which `MaildirMailbox.move` takes them, too.
+            for path in sorted(
+                str(path) for old, path in places if old == name or old.startswith(below)
+            ):
+                await self._held(stack, Path(path))
             moved = await self._in_thread(self._layout.rename, name, new_name)
             self._ids.clear()
             self._paths.clear()
@@ -185,10 +204,15 @@ class MaildirAccount(Account):
                 await self._store.renamed(old_path, new_path)
             await self._in_thread(self._special_uses.rename, name, new_name)
 
+    def _real_places(self) -> list[tuple[str, Path]]:
+        return [
+            (name, Path(os.path.realpath(path))) for name, path in self._layout.places().items()
+        ]
+
     # -- subscriptions --
 
     async def subscriptions(self) -> frozenset[str]:
-        return await self._in_thread(self._subscriptions.read)
+        return await self._reading(self._subscriptions.read)
 
     async def subscribe(self, name: str) -> None:
         await self._store.workers.finish(self._in_thread(self._subscribe, name))

@@ -58,6 +58,7 @@ class DigestCache:
         self._path = str(path)
         self._header = header
         self._lock = Lock()
+        self._closed = False
         self._fd = -1
         self._at: dict[int, int] = {}  # by UID, where the record stands
         self._good: set[int] = set()  # UIDs whose record was found to be whole, or written here
@@ -72,6 +73,12 @@ class DigestCache:
         return cls(directory / CACHE, header)
 
     def close(self) -> None:
+        """From here on it is empty, and stays so."""
+        with self._lock:
+            self._closed = True
+            self._drop()
+
+    def _drop(self) -> None:
         if self._fd >= 0:
             os.close(self._fd)
         self._fd = -1
@@ -85,12 +92,14 @@ class DigestCache:
         """Whether there is a file, and it is one of ours."""
         if self._fd >= 0:
             return True
+        if self._closed:
+            return False
         try:
             try:
-                how = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+                how = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
                 self._fd = os.open(self._path, how, 0o600)
             except PermissionError:
-                self._fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+                self._fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
             start = os.pread(self._fd, 100, 0)
             if not start:
                 os.write(self._fd, self._header)
@@ -101,7 +110,7 @@ class DigestCache:
                 os.write(self._fd, self._header)
         except OSError as error:
             self._cannot(error)
-            self.close()
+            self._drop()
             return False
         self._end = len(self._header)
         return True

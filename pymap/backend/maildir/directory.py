@@ -24,7 +24,7 @@ from pymap.backend.maildir.filenames import (
     split,
 )
 from pymap.backend.maildir.journal import Journal, Marks
-from pymap.backend.maildir.keywords import Keywords
+from pymap.backend.maildir.keywords import KEYWORDS, Keywords
 from pymap.backend.maildir.octets import read_message
 from pymap.backend.maildir.state import State, Step, base_of
 from pymap.backend.maildir.uidlist import Entry, Header, Read, UidList
@@ -64,6 +64,8 @@ class MailboxDirectory:
         self.uidlist = UidList(path)
         self.keywords = Keywords(path)
         self.mode = 0o600
+        self.identity: tuple[int, int] | None = None
+        """Device and inode of the directory: another one at its path is another mailbox."""
         self.entries: dict[str, Entry] = {}
         """Lines of the uidlist that no message known has, by base."""
         self.given_anew: dict[str, Entry] = {}
@@ -180,6 +182,15 @@ class MailboxDirectory:
                 header, [self.entry(uid, base_of(names[uid])) for uid in sorted(names)]
             )
 
+    def check_identity(self) -> None:
+        """Raises MailboxGone if the directory was removed, or another one stands in its place."""
+        try:
+            about = os.stat(self.path)
+        except FileNotFoundError:
+            raise MailboxGone from None
+        if self.identity != (about.st_dev, about.st_ino):
+            raise MailboxGone
+
     def refresh_keywords(self) -> None:
         if self.keywords.refresh():
             self.keywords_changed = True
@@ -224,6 +235,7 @@ class MailboxDirectory:
             raise LimitReached("Too many different keywords in this mailbox")
         infos = {split(name[4:])[1] for name in self.state.names.values()}
         used = "".join({letter for info in infos for letter in parse_info(info).letters})
+        self.expected.add(KEYWORDS)
         self.keywords.admit(sorted(flag.name for flag in new), used)
 
     def letters_differ(self) -> bool:
@@ -248,6 +260,7 @@ class MailboxDirectory:
             self.log(steps)
         except OSError as error:
             log.error("%s: cannot be logged: %s", self.path, error.strerror)
+            self.journal.distrust()
 
     def checkpoint(self) -> None:
         """Write the columns as they are, after the last step was applied."""

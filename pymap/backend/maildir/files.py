@@ -53,8 +53,27 @@ class MailboxFiles:
         at.cache.close()
         at.cache = DigestCache.of(path, at.uid_validity)
 
+    def take_new_id(self) -> None:
+        """This is a copy of another mailbox: the id is that of the other one."""
+        if self.at.readonly:
+            raise NoPermission("A copy of another mailbox, which cannot be given an id of its own")
+        self.at.journal.lock()
+        try:
+            with self.at.uidlist.lock():
+                self.at.uidlist = UidList(self.at.directory)
+                read = self.at.uidlist.refresh()
+                header = self.at.header()
+                self.at.guid = token_hex(16)
+                self.at.uidlist.write(
+                    header._replace(guid=self.at.guid), read.entries if read else ()
+                )
+                self.at.note(read)
+            self.at.checkpoint()
+        finally:
+            self.at.journal.unlock()
+
     def exists(self) -> bool:
-        return os.path.isdir(self.at.path)
+        return os.path.isdir(f"{self.at.path}/cur")
 
     def load(self) -> None:
         """Find out all that is known: from the index if it is good, else from the files."""
@@ -96,6 +115,7 @@ class MailboxFiles:
 
     def _make_directories(self) -> None:
         found = os.stat(self.at.path)
+        self.at.identity = found.st_dev, found.st_ino
         self.at.mode = found.st_mode & 0o666
         for name in ("tmp", "new", "cur"):
             path = f"{self.at.path}/{name}"
@@ -179,19 +199,24 @@ class MailboxFiles:
         """Remove what processes left that are gone."""
         old = time.time() - OLD_S
         with suppress(OSError):
+            for name in os.listdir(self.at.path):
+                if name.startswith("pymap-") and name.endswith(".new"):
+                    os.unlink(f"{self.at.path}/{name}")  # its writer held the lock that we hold
             for name in os.listdir(f"{self.at.path}/tmp"):
                 path = f"{self.at.path}/tmp/{name}"
                 with suppress(OSError):
-                    if made_by_dead(name) or os.lstat(path).st_mtime < old:
+                    # Not the time of the content, which is the internal date of a message.
+                    if made_by_dead(name) or os.lstat(path).st_ctime < old:
                         os.unlink(path)
 
     def settle(self, marks: Marks) -> None:
         """Note that at `marks` everything was known: then the next open need not list the
         directories."""
-        if not self.at.journal.usable:
+        if not self.at.journal.usable or not self.survey.complete:
             return
         self.at.journal.lock()
         try:
+            self.at.check_identity()
             if not self.at.journal.news and marks == self.at.marks():
                 self.at.journal.mark(marks)
         finally:

@@ -33,6 +33,7 @@ from zlib import crc32
 
 from pymap.backend.errors import InUse
 from pymap.backend.index import Addition, ChangeLog
+from pymap.backend.maildir.replace import write_all
 from pymap.backend.maildir.state import State, Step
 from pymap.wire.types import Flag, UidSet
 
@@ -127,13 +128,15 @@ class Journal:
     def _open(self) -> None:
         self.readonly = False
         try:
-            self._fd = os.open(self._log_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._fd = os.open(
+                self._log_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+            )
         except OSError as error:
             if error.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
                 raise
             self.readonly = True
             with contextlib.suppress(FileNotFoundError, PermissionError):
-                self._fd = os.open(self._log_path, os.O_RDONLY | os.O_CLOEXEC)
+                self._fd = os.open(self._log_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
 
     # -- reading --
 
@@ -152,28 +155,39 @@ class Journal:
         """What the files say, under the lock; None if that is of no use: missing, damaged, or of
         another `uid_validity` (None takes any)."""
         self.intent, self._generation = None, ""
+        generation, boot_id = self._read_log_header()
+        steps = self._read_on() if self._at >= 0 and self._fd >= 0 else []
         state, meta = self._read_index()
         if state is None or (uid_validity is not None and meta["uid_validity"] != uid_validity):
+            self._at = -1
             return None
+        own, _, previous = meta["generation"].partition("-")
+        written = generation.partition("-")[0]
         marks: Marks | None = tuple(meta["marks"]) if meta["marks"] else None
-        generation, boot_id = self._read_log_header()
-        if generation == meta["generation"]:
-            if self._fd >= 0:
-                for step in self._read_on():
+        if written and written in (own, previous):
+            for step in steps:
+                # Of a log that the snapshot was made of, what was written since: whoever made the
+                # snapshot died before he could replace the log.
+                if written == own or step.modseq > state.index.modseq:
                     state.take(step)
             if self._known_marks is not None:
                 marks = self._known_marks
             elif self._at > len(self._header(generation, boot_id)):
                 marks = None
-        else:
+        if written != own or boot_id != BOOT_ID:
             self._at = -1  # not ours: `checkpoint` begins a new one
         if boot_id != BOOT_ID:
             # The machine was started anew and what was not written through is lost; a modseq
-            # among it may have been told.
-            state.index.follow(state.next_modseq())
-            self._at = -1
+            # among it may have been told, and so may messages that came and went.
+            index = state.index
+            index.follow(state.next_modseq())
+            index.changed_log.floor = index.vanished_log.floor = index.modseq
         self._generation = meta["generation"]
         return Loaded(state, meta["uid_validity"], meta["guid"], marks)
+
+    def distrust(self) -> None:
+        """Something that has happened could not be logged: nothing is, until a snapshot has it."""
+        self._at, self._generation = -1, ""
 
     @property
     def usable(self) -> bool:
@@ -182,7 +196,8 @@ class Journal:
 
     def _read_index(self) -> tuple[State | None, dict[str, Any]]:
         try:
-            with open(self._index_path, "rb") as file:
+            fd = os.open(self._index_path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            with open(fd, "rb") as file:
                 octets = file.read()
         except FileNotFoundError:
             return None, {}
@@ -356,14 +371,20 @@ def _flock(fd: int) -> None:
 def _replace(path: str, octets: bytes | bytearray) -> int:
     """Make a file anew, durably; returns its descriptor. It is locked before others can open it."""
     temporary = f"{path}.{os.getpid()}.new"
-    fd = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(temporary)
+    how = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    fd = os.open(temporary, how, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
-        view = memoryview(octets)
-        while view:
-            view = view[os.write(fd, view) :]
+        write_all(fd, octets)
         os.fsync(fd)
         os.replace(temporary, path)
+        directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
     except BaseException:
         os.close(fd)
         with contextlib.suppress(OSError):

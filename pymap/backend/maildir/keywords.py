@@ -63,7 +63,7 @@ class Keywords:
         try:
             if self._state == _state(os.stat(self._path)):
                 return False
-            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
             if self._state is None:
                 return False

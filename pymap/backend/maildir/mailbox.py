@@ -99,9 +99,9 @@ class MaildirMailbox(Mailbox):
 
     async def refresh(self) -> None:
         if self.watch.on:
-            if not self.watch.has_news(self.lock.locked()):
+            if not self.watch.has_news(self.lock.locked()) and not self.files.survey.owed:
                 return
-        elif not await self._in_thread(self.files.survey.poll):
+        elif not await self._reading(self.files.survey.poll):
             return
         else:
             self.watch.everything = True
@@ -124,6 +124,12 @@ class MaildirMailbox(Mailbox):
     async def _in_thread(self, call: Callable[..., _T], *args: Any) -> _T:
         try:
             return await self._workers.in_thread(call, *args)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    async def _reading(self, call: Callable[..., _T], *args: Any) -> _T:
+        try:
+            return await self._workers.read(call, *args)
         except OSError as error:
             raise self._failed(error) from error
 
@@ -178,6 +184,7 @@ class MaildirMailbox(Mailbox):
     ) -> tuple[list[Step], bool, Any]:
         if first:
             self.files.at.journal.lock()
+            self.files.at.check_identity()
         steps = self.files.survey.catch_up(touched, everything)
         if steps:
             return steps, False, None
@@ -260,7 +267,7 @@ class MaildirMailbox(Mailbox):
                     wanted.append((uid, self.files.at.state.names[uid], self.index.sizes[at]))
             if not wanted:
                 return
-            some, missing = await self._in_thread(read, wanted)
+            some, missing = await self._reading(read, wanted)
             found.update(some)
             if not missing:
                 return
@@ -281,7 +288,7 @@ class MaildirMailbox(Mailbox):
             some = [uid for uid in uids[start : start + BATCH] if uid in names]
             kept = self.files.at.cache.get_now(some) if len(some) <= FEW else None
             if kept is None:
-                kept = await self._in_thread(self.files.at.cache.get, some)
+                kept = await self._reading(self.files.at.cache.get, some)
             found.update(kept)
             if len(kept) < len(some):
                 rest = [uid for uid in some if uid not in kept]
@@ -323,14 +330,17 @@ class MaildirMailbox(Mailbox):
         self._waiting.append((staged, future))
         if not self._committing:
             self._committing = True
-            try:
-                while self._waiting:
-                    async with self.lock:
-                        batch, self._waiting = self._waiting, []
-                        await self._commit(batch)
-            finally:
-                self._committing = False
+            self._workers.start(self._commit_all())
         return await future
+
+    async def _commit_all(self) -> None:
+        try:
+            while self._waiting:
+                async with self.lock:
+                    batch, self._waiting = self._waiting, []
+                    await self._commit(batch)
+        finally:
+            self._committing = False
 
     async def _commit(self, batch: list[tuple[list[Staged], asyncio.Future[UidSet]]]) -> None:
         groups = [staged for staged, _ in batch]

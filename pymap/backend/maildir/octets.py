@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from pymap.backend.api import Digest
 from pymap.backend.maildir.cache import LONG_HEADER
+from pymap.backend.maildir.replace import write_all
 
 __all__ = ["header_of", "link", "read_message", "virtual_size", "write_new"]
 
@@ -73,13 +74,22 @@ def link(old: str, new: str) -> None:
     except OSError as error:
         if error.errno not in (errno.EXDEV, errno.EMLINK, errno.EPERM, errno.EOPNOTSUPP):
             raise
-        with open(old, "rb") as file:
-            about = os.fstat(file.fileno())
-            fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, about.st_mode)
-            try:
-                while part := file.read(SEND):
-                    os.write(fd, part)
-                os.utime(fd, ns=(about.st_atime_ns, about.st_mtime_ns))
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+        _copy(old, new)
+
+
+def _copy(old: str, new: str) -> None:
+    source = os.open(old, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with open(source, "rb") as file:
+        about = os.fstat(source)
+        fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, about.st_mode)
+        try:
+            while part := file.read(SEND):
+                write_all(fd, part)
+            os.utime(fd, ns=(about.st_atime_ns, about.st_mtime_ns))
+            os.fsync(fd)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(new)
+            raise
+        finally:
+            os.close(fd)

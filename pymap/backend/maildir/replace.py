@@ -50,7 +50,7 @@ def _write_new(path: str, octets: bytes, mode: int, group: int) -> os.stat_resul
         os.close(fd)
 
 
-def write_all(fd: int, octets: bytes) -> None:
+def write_all(fd: int, octets: bytes | bytearray) -> None:
     """One write, as a rule: the kernel takes less only when the disk is nearly full."""
     view = memoryview(octets)
     while view:

@@ -92,19 +92,26 @@ class State:
     def next_modseq(self) -> int:
         return max(self.index.modseq + 1, now_modseq())
 
+    def _known(self, uids: UidSet) -> Iterable[int]:
+        """Those that are there. Looked up one by one: a set may have as many ranges as UIDs."""
+        names = self.names
+        if len(uids) > 2 * len(names):
+            return uids.present_in(self.index.uids)
+        return [uid for uid in uids if uid in names]
+
     def take(self, step: Step) -> None:
         """Follow a step. Nobody may read the columns in another thread meanwhile."""
         names, uid_of, index = self.names, self._uid_of, self.index
         if step.added is not None and index.uids and step.added.uids[0] <= index.uids[-1]:
             # Another process tells of what was found here at the same time.
             step = _only_above(step, index.uids[-1])
-        for uid in step.vanished.present_in(index.uids):
+        for uid in self._known(step.vanished):
             name = names.pop(uid)
             if uid_of is not None:
                 uid_of.pop(base_of(name), None)
         for uids, _, info in step.flagged:
             if info is not None:
-                for uid in uids.present_in(index.uids):
+                for uid in self._known(uids):
                     names[uid] = f"cur/{base_of(names[uid])}{info}"
         if step.added is not None:
             names.update(zip(step.added.uids, step.names, strict=True))

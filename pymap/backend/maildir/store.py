@@ -38,6 +38,7 @@ class MaildirStore:
         self._loop = asyncio.get_running_loop()
         self.workers = Workers()
         self._open: WeakValueDictionary[Path, MaildirMailbox] = WeakValueDictionary()
+        self._ids: WeakValueDictionary[str, MaildirMailbox] = WeakValueDictionary()
         self._recent: OrderedDict[Path, MaildirMailbox] = OrderedDict()
         self._loading: dict[Path, asyncio.Lock] = {}
         self._closed = False
@@ -84,12 +85,16 @@ class MaildirStore:
                 log.error("%s: %s", path, error)
                 raise translated(error) from error
             raise
+        other = self._ids.get(files.at.guid)
+        if other is not None and other.files.at.path != files.at.path and not other.index.gone:
+            log.warning("%s: a copy of %s, gets an id of its own", path, other.files.at.path)
+            await self.workers.in_thread(files.take_new_id)
         if not watch.on:  # the directories may have been made just now
             watch.start()
             watch.everything = watch.on
         watch.done()
         made = MaildirMailbox(self.workers, files, watch, self.forget)
-        self._open[path] = made
+        self._open[path] = self._ids[made.id] = made
         finalize(made, self._retire_soon, files, watch).atexit = False
         return made
 
@@ -139,7 +144,7 @@ class MaildirStore:
         """Note in the index that everything is known, so that the next open need not look, and
         let the files go."""
         try:
-            if not files.at.readonly:
+            if not files.at.readonly and not files.at.state.index.gone:
                 await self._settle(files, watch)
         except (BackendError, OSError) as error:
             log.debug("%s: not settled: %s", files.at.path, error)

@@ -17,6 +17,7 @@ from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 
 from pymap.backend.api import Digest, digest
+from pymap.backend.errors import MailboxGone
 from pymap.backend.index import NO_SAVE_DATE
 from pymap.backend.maildir.directory import MailboxDirectory, email_id_of
 from pymap.backend.maildir.filenames import is_message, parse_info, sizes, split
@@ -33,8 +34,9 @@ log = logging.getLogger("pymap.maildir")
 
 TICK_NS = 20_000_000  # file systems stamp changes in steps of up to 10 ms
 DEGRADED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
-TRIES = 5  # of finding a file that others rename at the same time
-LONG_NAME = 250  # octets of a name, from which on no flags fit behind it
+AGAIN_S = 1.0  # until a look that failed is tried again
+TRIES = 8  # of finding a file that others rename at the same time
+LONG_NAME = 215  # octets of a name, from which on no flags fit behind it
 LISTING_SHARE = 20  # without inotify, one part in so many of the time goes into listing
 
 
@@ -49,6 +51,7 @@ class Survey:
         self._touched: set[str] = set()
         self._listing_s = 0.0
         self._listed_at = 0.0
+        self._failed_at = 0.0
 
     def poll(self) -> bool:
         """Whether there may be news, where nobody tells. A large directory is not listed more
@@ -83,7 +86,9 @@ class Survey:
     def _reload(self) -> list[Step]:
         """The index was made anew, or deleted: what differs from what we know, as one step."""
         self.look_at_all = True
-        loaded = self.at.journal.load(self.at.uid_validity)
+        loaded = self.at.journal.load(None)
+        if loaded is not None and loaded.uid_validity != self.at.uid_validity:
+            raise MailboxGone
         if loaded is None:
             return []  # what we know is written at the next change
         mine, theirs = self.at.state.index, loaded.state.index
@@ -129,8 +134,21 @@ class Survey:
         try:
             return self._look()
         except BaseException:
-            self.look_at_all = True  # nobody will tell of it again
+            self._owe()  # nobody will tell of it again
             raise
+
+    def _owe(self) -> None:
+        self.look_at_all = True
+        self._failed_at = time.monotonic()
+
+    @property
+    def owed(self) -> bool:
+        """Whether a look could not be finished, and it is time to try again."""
+        return self.look_at_all and time.monotonic() > self._failed_at + AGAIN_S
+
+    @property
+    def complete(self) -> bool:
+        return not self.look_at_all and not self._touched
 
     def _look(self) -> list[Step]:
         names = self.at.state.names
@@ -159,7 +177,7 @@ class Survey:
         self._touched = set()
         self.look_at_all = False
         step = self._reconcile(new, gone) if new or gone or self.at.given_anew else None
-        self.at.known_marks = marks
+        self.at.known_marks = None if self.look_at_all else marks
         return [] if step is None else [step]
 
     def look_for_unseen(self) -> list[Step]:
@@ -169,23 +187,27 @@ class Survey:
         if header is None or header.uid_next <= uid_next:
             return []
         step = Step(self.at.state.next_modseq(), header.uid_next)
-        found = self._find(self.at.unseen())
+        found, _ = self._find(self.at.unseen())
         self._add(step, [(self.at.entries[base], name) for base, name in found.items()])
         return [step]
 
-    def _find(self, bases: AbstractSet[str]) -> dict[str, str]:
-        """The files of these bases. Others rename them all the time: one that is listed is looked
-        for until it is there, and one that is not, in a second listing."""
+    def _find(self, bases: AbstractSet[str]) -> tuple[dict[str, str], bool]:
+        """The files of these bases, and whether it is sure that there are no others.
+
+        Others rename them all the time: one that is listed is looked for until it is there, and one
+        that is not, in two listings during which the directories stayed as they were.
+        """
         found: dict[str, str] = {}
         absent = 0
         for _ in range(TRIES):
             left = bases - found.keys()
             if not left or absent == 2:
-                break
+                return found, True
+            before = self.at.marks()[:2]
             listed = [name for name in self.at.listing() if base_of(name) in left]
-            absent += len(listed) < len(left)
+            absent += len(listed) < len(left) and self.at.marks()[:2] == before
             found.update((base_of(name), name) for name in listed if self._is_file(name))
-        return found
+        return found, not bases - found.keys()
 
     def _restore_keywords(self) -> None:
         """Should the file have lost names that files still use, write them into it again."""
@@ -207,7 +229,7 @@ class Survey:
             if error.errno not in DEGRADED:
                 raise
             log.error("%s: %s: %s", self.at.path, what, error.strerror)
-            self.look_at_all = True
+            self._owe()
 
     def _with_other_keywords(self) -> Step | None:
         """Names that the letters of some messages have got: Dovecot renames the files first."""
@@ -261,9 +283,13 @@ class Survey:
                 moved[uid] = name
             elif again := self._second(name, moved.get(uid, state.names[uid])):
                 fresh.append(again)
-        for base, name in self._find(lost.keys()).items():
+        found, sure = self._find(lost.keys())
+        for base, name in found.items():
             del lost[base]
             moved[uid_of[base]] = name
+        if not sure:
+            lost.clear()  # they may be somewhere: in the next look they will be
+            self._owe()
         step = Step(state.next_modseq(), state.index.uid_next)
         step.vanished = UidSet.of(*(uid_of[base] for base in lost))
         self.at.refresh_keywords()
@@ -298,17 +324,14 @@ class Survey:
         return files
 
     def _second(self, name: str, known: str) -> str | None:
-        """A second file of one base: the same file under two names loses one of them, another
-        message gets a name of its own, which is returned."""
+        """A second file of one base: another message gets a name of its own, which is returned."""
         if self.at.readonly:
             return None
         path, other = f"{self.at.path}/{name}", f"{self.at.path}/{known}"
         with suppress(FileNotFoundError):
-            if os.path.samestat(os.lstat(path), os.lstat(other)):
-                self.at.expected.add(name)
-                os.unlink(path)
-                return None
-            return self._with_new_base(name)
+            # A second name of one file is left alone: who has made it is about to remove the other.
+            if not os.path.samestat(os.lstat(path), os.lstat(other)):
+                return self._with_new_base(name)
         return None
 
     def _with_new_base(self, name: str) -> str | None:
@@ -355,7 +378,7 @@ class Survey:
         # Another program may have given UIDs to files that we have not met. They come first, or
         # never: UIDs are told in ascending order.
         unseen = self.at.unseen() - {base_of(name) for name in names}
-        names += self._find(unseen).values()
+        names += self._find(unseen)[0].values()
         listed: list[tuple[Entry, str]] = []
         arrived: list[str] = []
         taken: dict[str, str] = {}
@@ -435,6 +458,7 @@ class Survey:
         for _ in range(TRIES):
             name = self._into_cur(name)
             path = f"{self.at.path}/{name}"
+            about, size = None, 0
             try:
                 about = os.lstat(path)
                 if not stat.S_ISREG(about.st_mode):
@@ -449,7 +473,7 @@ class Survey:
                 return name, size, int(about.st_mtime)
             except PermissionError:
                 log.error("%s: may not be read", path)
-                return name, about.st_size, int(about.st_mtime)
+                return (name, size, int(about.st_mtime)) if about is not None else None
             except FileNotFoundError:
                 # Its UID is given: should someone have moved it just now, it is still that one.
                 names = [n for n in self.at.listing() if base_of(n) == entry.base]

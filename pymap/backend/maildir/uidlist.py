@@ -122,7 +122,7 @@ class UidList:
         try:
             if _State.of(os.stat(self._path)) == self._state:
                 return None
-            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
             if self._state == ABSENT:
                 return None
@@ -249,7 +249,7 @@ class UidList:
             self._append_lines(entries)
 
     def _append_anew(self, entries: Sequence[Entry]) -> None:
-        fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+        fd = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             self._expect(fd)
             self._forget()
@@ -263,7 +263,7 @@ class UidList:
     def _append_lines(self, entries: Sequence[Entry]) -> None:
         assert self.header
         octets = os.fsencode("".join(map(_line, entries)))
-        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        fd = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             self._expect(fd)
             written = 0

@@ -187,8 +187,11 @@ class MailboxWatch:
             self.everything = True
             self.news.set()
         elif name == KEYWORDS and mask & MOVED:
-            self.touched.add(name)
-            self.news.set()
+            if name in self._at.expected:
+                self._at.expected.discard(name)
+            else:
+                self.touched.add(name)
+                self.news.set()
         elif name == LOG:
             self._logged = True
             if self._at.journal.news:

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 __all__ = ["Workers"]
 
-THREADS = 32  # most of them wait for a disk
+CHANGING = 32  # threads; most of them wait for a disk, or for somebody's lock
+READING = 8  # threads for what waits for no lock, so that it need not wait for those that do
 
 _T = TypeVar("_T")
 
@@ -19,11 +20,17 @@ class Workers:
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._pool = ThreadPoolExecutor(THREADS, "maildir")
+        self._changing = ThreadPoolExecutor(CHANGING, "maildir")
+        self._reading = ThreadPoolExecutor(READING, "maildir-read")
         self._tasks: set[asyncio.Task[Any]] = set()
 
     async def in_thread(self, call: Callable[..., _T], *args: Any) -> _T:
-        return await self._loop.run_in_executor(self._pool, call, *args)
+        """Call what may wait for locks."""
+        return await self._loop.run_in_executor(self._changing, call, *args)
+
+    async def read(self, call: Callable[..., _T], *args: Any) -> _T:
+        """Call what waits for nobody but the disk."""
+        return await self._loop.run_in_executor(self._reading, call, *args)
 
     async def finish(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Run `work` to its end, also when the caller is cancelled meanwhile."""
@@ -46,4 +53,5 @@ class Workers:
             await asyncio.wait(self._tasks)
 
     def close(self) -> None:
-        self._pool.shutdown()
+        self._changing.shutdown()
+        self._reading.shutdown()

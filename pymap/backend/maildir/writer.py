@@ -260,7 +260,10 @@ class Writer:
         self.survey.look_at_all = self.survey.look_at_all or bool(missing)
         if not removed:
             return [], NO_UIDS, UidSet.from_sorted(missing), stopped
-        self.at.sync("cur")
+        try:
+            self.at.sync("cur")
+        except OSError as error:
+            stopped = error
         step = Step(self.at.state.next_modseq(), self.at.state.index.uid_next)
         step.vanished = UidSet.from_sorted(removed)
         self.at.log_done([step])
@@ -395,8 +398,9 @@ class Writer:
                     try:
                         os.rename(old, new)
                     except FileNotFoundError:
-                        missing.append(index.uids[at])
-                        continue
+                        # The rest comes after it: UIDs there are in the order of those here.
+                        missing += [uid for uid in uids if uid >= index.uids[at]]
+                        break
                     renamed.append((old, new))
                     moved.append(index.uids[at])
                     placed.append(to)
@@ -439,3 +443,4 @@ class Writer:
             self.at.log(steps, durable)
         except OSError as error:
             log.error("%s: cannot be logged: %s", self.at.path, error.strerror)
+            self.at.journal.distrust()
