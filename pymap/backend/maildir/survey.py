@@ -127,7 +127,8 @@ class Survey:
                 with suppress(FileNotFoundError):
                     os.rename(f"{self.at.path}/{old}", f"{self.at.path}/{new}")
         self.at.sync("cur")
-        self.at.journal.announce([])
+        if self.at.journal.usable:
+            self.at.journal.announce([])
 
     def look(self) -> list[Step]:
         """What changed in the directories."""
