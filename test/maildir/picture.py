@@ -71,12 +71,12 @@ def _attributes(attributes: set[bytes]) -> set[bytes]:
     return there | (attributes & _TOLD)
 
 
-async def picture(client: Mail) -> Picture:
-    """Looks by EXAMINE, which changes nothing."""
+async def picture(client: Mail, but: frozenset[str] = frozenset()) -> Picture:
+    """Looks by EXAMINE, which changes nothing, and not into mailboxes `but`."""
     listed = {k: _attributes(v) for k, v in (await client.names()).items()}
     boxes = {}
     for name, attributes in listed.items():
-        if b"\\noselect" in attributes:
+        if b"\\noselect" in attributes or name in but:
             continue
         try:
             boxes[name] = await box(client, name)

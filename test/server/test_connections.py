@@ -143,7 +143,7 @@ def traces(server: Server, backend: DictBackend) -> dict[str, object]:
         "strangers": server.strangers,
         "listeners": len(index.listeners),
         "descriptors": len(os.listdir("/proc/self/fd")),
-        "open mailboxes": len(server.open_mailboxes._by_id),
+        "open mailboxes": len(server.open_mailboxes._open),
     }
 
 

@@ -18,7 +18,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from pymap.backend.maildir.dotlock import dotlock, holds
@@ -136,8 +136,15 @@ class Keywords:
 
     def _write(self, written: dict[int, str]) -> None:
         written = dict(sorted(written.items()))
+        before = 0
         text = "".join(f"{index} {name}\n" for index, name in written.items())
+        with suppress(FileNotFoundError):
+            before = int(os.stat(self._path).st_mtime)
         made = replace_file(self._path, self._path + ".lock", os.fsencode(text))
+        if int(made.st_mtime) <= before:
+            # Dovecot looks at whole seconds only, to see whether it has changed.
+            os.utime(self._path, (before + 1, before + 1))
+            made = os.stat(self._path)
         self._set(written)
         self._state = _state(made)
 

@@ -78,7 +78,7 @@ class Survey:
             return steps
         if self.at.journal.intent:
             self.finish_intent()
-        steps = self.look()
+        steps = self.look() or self.look_for_unseen()
         if steps and not self.at.readonly:
             self.at.log_done(steps)
         return steps

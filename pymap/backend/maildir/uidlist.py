@@ -28,6 +28,7 @@ import os
 import re
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -209,6 +210,7 @@ class UidList:
         entries: list[Entry] = []
         known, last, highest, bad = self._bases, self._last_uid, self._highest_uid, self._bad
         separator = " " if self._version == 1 else " :"
+        again = False
         new = tuple.__new__  # Entry(...) by a shorter way: a seventh of the time
         for line in text.split("\n")[:-1]:
             head, _, base = line.partition(separator)
@@ -218,7 +220,8 @@ class UidList:
             except ValueError:
                 bad += 1
                 continue
-            if last < uid <= MAX_UID and base and ":" not in base and base not in known:
+            if last < uid <= MAX_UID and base and ":" not in base:
+                again = again or base in known
                 known.add(base)
                 entries.append(new(Entry, (uid, base, extensions)))
                 last = uid
@@ -227,6 +230,10 @@ class UidList:
                 if highest < uid <= MAX_UID and base:  # somebody may have read it
                     highest = uid
         self._last_uid, self._highest_uid, self._bad = last, max(last, highest), bad
+        if again:
+            # A message that Dovecot has moved away and back has its name, and the later UID.
+            entries = list({entry.base: entry for entry in entries}.values())
+            entries.sort(key=attrgetter("uid"))
         return entries
 
     # -- writing, with the lock held and after a refresh --
