@@ -64,8 +64,8 @@ class MailboxDirectory:
         self.uidlist = UidList(path)
         self.keywords = Keywords(path)
         self.mode = 0o600
-        self.identity: tuple[int, int] | None = None
-        """Device and inode of the directory: another one at its path is another mailbox."""
+        self.identity: tuple[int, int, int] | None = None
+        """Device and inodes of the directory and its `cur`: others there are another mailbox."""
         self.entries: dict[str, Entry] = {}
         """Lines of the uidlist that no message known has, by base."""
         self.given_anew: dict[str, Entry] = {}
@@ -185,10 +185,15 @@ class MailboxDirectory:
     def check_identity(self) -> None:
         """Raises MailboxGone if the directory was removed, or another one stands in its place."""
         try:
-            about = os.stat(self.path)
+            about, cur = os.stat(self.path), os.stat(f"{self.path}/cur")
         except FileNotFoundError:
+            if os.path.isdir(self.path):
+                raise Corrupt("The directory of the messages is missing") from None
             raise MailboxGone from None
-        if self.identity != (about.st_dev, about.st_ino):
+        identity = about.st_dev, about.st_ino, cur.st_ino
+        if self.identity is None:
+            self.identity = identity
+        if self.identity != identity:
             raise MailboxGone
 
     def refresh_keywords(self) -> None:

@@ -78,6 +78,7 @@ class MailboxFiles:
     def load(self) -> None:
         """Find out all that is known: from the index if it is good, else from the files."""
         self._make_directories()
+        self.at.check_identity()
         self.at.journal.lock()
         try:
             loaded = self.at.journal.load(None)
@@ -115,7 +116,6 @@ class MailboxFiles:
 
     def _make_directories(self) -> None:
         found = os.stat(self.at.path)
-        self.at.identity = found.st_dev, found.st_ino
         self.at.mode = found.st_mode & 0o666
         for name in ("tmp", "new", "cur"):
             path = f"{self.at.path}/{name}"

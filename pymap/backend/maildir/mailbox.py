@@ -453,8 +453,16 @@ class MaildirMailbox(Mailbox):
         source, made = NO_UIDS, NO_UIDS
         first, second = sorted((self, target), key=lambda mailbox: mailbox.files.at.path)
         for _ in range(TRIES):
-            async with first.lock, second.lock:
-                moved, came, missing = await self._move_locked(uids, target, first, second)
+            try:
+                async with first.lock, second.lock:
+                    moved, came, missing = await self._move_locked(uids, target, first, second)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise self._failed(error) from error
+                # Another file system: nothing has been moved yet. Twice is better than never.
+                copied = await self._copy(uids, target)
+                await self._expunge(copied.source, None)
+                return copied
             source, made = source | moved, made | came
             if not missing:
                 return Copied(target.uid_validity, source, made)
@@ -478,10 +486,7 @@ class MaildirMailbox(Mailbox):
             # The first is held until the second has been caught up with and the work is done.
             await first._locked_open()
             await second._locked_open()
-            try:
-                here, (there, moved, came, missing) = await self._in_thread(work)
-            except OSError as error:
-                raise self._failed(error) from error
+            here, (there, moved, came, missing) = await self._workers.in_thread(work)
             target._apply(here)
             self._apply(there)
         finally:

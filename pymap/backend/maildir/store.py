@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from weakref import WeakValueDictionary, finalize
 
-from pymap.backend.errors import BackendError, MailboxNotFound
+from pymap.backend.errors import BackendError, MailboxGone, MailboxNotFound
 from pymap.backend.maildir.directory import MailboxDirectory
 from pymap.backend.maildir.filenames import NameMaker
 from pymap.backend.maildir.files import MailboxFiles
@@ -86,7 +86,7 @@ class MaildirStore:
                 raise translated(error) from error
             raise
         other = self._ids.get(files.at.guid)
-        if other is not None and other.files.at.path != files.at.path and not other.index.gone:
+        if other is not None and await self._is_another(other, files):
             log.warning("%s: a copy of %s, gets an id of its own", path, other.files.at.path)
             await self.workers.in_thread(files.take_new_id)
         if not watch.on:  # the directories may have been made just now
@@ -97,6 +97,17 @@ class MaildirStore:
         self._open[path] = self._ids[made.id] = made
         finalize(made, self._retire_soon, files, watch).atexit = False
         return made
+
+    async def _is_another(self, known: MaildirMailbox, files: MailboxFiles) -> bool:
+        """Whether a mailbox that is open and has the same id is not this one: renamed, it is."""
+        if known.index.gone or known.files.at.path == files.at.path:
+            return False
+        try:
+            await self.workers.in_thread(known.files.at.check_identity)
+        except MailboxGone:
+            known.close()
+            return False
+        return True
 
     def _keep(self, path: Path, mailbox: MaildirMailbox) -> None:
         recent = self._recent
