@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import trustme
+from maildir_store import maildir_of
 
 from pymap.backend.dict import DictBackend
 from pymap.imap.server import serve
@@ -43,9 +44,13 @@ class Place:
 
 
 class ServerThread(threading.Thread):
-    def __init__(self, fixture: str, certificate: trustme.LeafCert, ca: Path) -> None:
+    def __init__(
+        self, fixture: str, directory: Path | None, certificate: trustme.LeafCert, ca: Path
+    ) -> None:
+        """With a `directory`, mail is in Maildir there, else in memory."""
         super().__init__(name="imap server", daemon=True)
         self.fixture = fixture
+        self.directory = directory
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(self.tls)
         self.ca = ca
@@ -61,9 +66,10 @@ class ServerThread(threading.Thread):
             raise
 
     async def _serve(self) -> None:
-        backend = DictBackend({USER: PASSWORD})
+        local = DictBackend({USER: PASSWORD})
         if self.fixture == "demo":
-            backend.add_demo(USER, PASSWORD)
+            local.add_demo(USER, PASSWORD)
+        backend = local if self.directory is None else maildir_of(local, self.directory)
         async with serve(backend, tls_port=0, ssl_context=self.tls) as server:
             (host, port), (_, tls_port) = server.addresses
             self.place.set_result(Place(host, port, tls_port, self.ca))
@@ -92,10 +98,22 @@ def ca(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(params=["dict", "maildir"])
+def directory(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Path | None:
+    """Where mail is; None is in memory."""
+    return None if request.param == "dict" else tmp_path_factory.mktemp("mail")
+
+
 def _running(
-    fixture: str, certificate: trustme.LeafCert, ca: Path, caplog: pytest.LogCaptureFixture
+    fixture: str,
+    directory: Path | None,
+    certificate: trustme.LeafCert,
+    ca: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> Iterator[Place]:
-    thread = ServerThread(fixture, certificate, ca)
+    thread = ServerThread(fixture, directory, certificate, ca)
     thread.start()
     yield thread.place.result(20)
     thread.stop()
@@ -105,18 +123,24 @@ def _running(
 
 @pytest.fixture
 def server(
-    certificate: trustme.LeafCert, ca: Path, caplog: pytest.LogCaptureFixture
+    directory: Path | None,
+    certificate: trustme.LeafCert,
+    ca: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> Iterator[Place]:
     """An INBOX and nothing in it."""
-    yield from _running("empty", certificate, ca, caplog)
+    yield from _running("empty", directory, certificate, ca, caplog)
 
 
 @pytest.fixture
 def demo(
-    certificate: trustme.LeafCert, ca: Path, caplog: pytest.LogCaptureFixture
+    directory: Path | None,
+    certificate: trustme.LeafCert,
+    ca: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> Iterator[Place]:
     """The demo data: four messages in INBOX, UIDs 101 to 104."""
-    yield from _running("demo", certificate, ca, caplog)
+    yield from _running("demo", directory, certificate, ca, caplog)
 
 
 def tool(name: str, package: str) -> str:
