@@ -258,11 +258,11 @@ class MailboxDirectory:
             self.checkpoint()
         self.journal.append(steps, durable)
 
-    def log_done(self, steps: Sequence[Step]) -> None:
-        """Log what has happened and cannot be undone. Where that fails, the index is no longer
-        believed: the files tell the same."""
+    def log_done(self, steps: Sequence[Step], durable: bool = False) -> None:
+        """Log what has happened and cannot be undone. Where that fails, the log is no longer
+        believed until there is a new snapshot: the files tell the same."""
         try:
-            self.log(steps)
+            self.log(steps, durable)
         except OSError as error:
             log.error("%s: cannot be logged: %s", self.path, error.strerror)
             self.journal.distrust()

@@ -489,6 +489,7 @@ def is_within(name: str, folder: str) -> bool:
     return name.startswith(f"{folder}/") and "/" not in name[len(folder) + 1 :]
 
 
+_NUMBERS = re.compile(r"[0-9]{1,18}")
 _SECONDS = re.compile(r"[0-9]{9,10}(?=\.)")
 
 
@@ -498,8 +499,9 @@ def _saved(base: str, otherwise: int) -> int:
     return int(match[0]) if match else otherwise
 
 
-def _age(name: str) -> tuple[int, str]:
-    """Sorts files in the order in which they arrived."""
+def _age(name: str) -> tuple[list[int], str]:
+    """Sorts files in the order in which they arrived: seconds, microseconds and what else counts up
+    stand in their names, without leading zeros."""
     base = name[4:]
-    match = _SECONDS.match(base)
-    return (int(match[0]) if match else 0, base)
+    numbers = _NUMBERS.findall(base, 0, 100) if _SECONDS.match(base) else []
+    return [int(number) for number in numbers[:4]], base

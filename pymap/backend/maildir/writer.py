@@ -328,7 +328,7 @@ class Writer:
             durable = durable or any(self.at.beyond_letters(item.flags) for item in group)
             at += len(group)
             steps.append(step)
-        self._log_added(steps, durable)
+        self.at.log_done(steps, durable)
         self.at.cache.put(
             (n, *item.kept) for n, item in enumerate(items, first) if item.kept is not None
         )
@@ -421,7 +421,7 @@ class Writer:
         steps.append(came)
         left = Step(source.at.state.next_modseq(), source.at.state.index.uid_next)
         left.vanished = UidSet.from_sorted(moved)
-        self._log_added(steps, durable=any(self.at.beyond_letters(row[1]) for row in rows))
+        self.at.log_done(steps, durable=any(self.at.beyond_letters(row[1]) for row in rows))
         source.at.log_done([left])
         target = UidSet(((rows[0][0], rows[-1][0]),))
         self.copy_kept(source, moved, target)
@@ -436,11 +436,3 @@ class Writer:
             self.at.cache.put(
                 (copy, kept[uid].digest, kept[uid].header) for uid, copy in some if uid in kept
             )
-
-    def _log_added(self, steps: Sequence[Step], durable: bool) -> None:
-        """Log what has been added; it is there, whether or not the log can say so."""
-        try:
-            self.at.log(steps, durable)
-        except OSError as error:
-            log.error("%s: cannot be logged: %s", self.at.path, error.strerror)
-            self.at.journal.distrust()
