@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from maildir_store import maildir_of
+from redis_store import redis_of
 from remote_store import RemoteBackend
 
 from pymap.backend.api import Backend
@@ -21,6 +22,7 @@ STORES: dict[str, Callable[[DictBackend, Path], Backend]] = {
     "dict": lambda local, directory: local,
     "remote": lambda local, directory: RemoteBackend(local),  # no columns, and every call waits
     "maildir": maildir_of,
+    "redis": redis_of,
 }
 
 

@@ -120,7 +120,7 @@ class Client:
             await self.ask_uids()
 
 
-@pytest.mark.parametrize("store", ["dict", "remote", "maildir"])
+@pytest.mark.parametrize("store", ["dict", "remote", "maildir", "redis"])
 @pytest.mark.parametrize("seed", range(6))
 async def test_many_clients_agree(
     imap_server: Callable[..., Awaitable[Server]], store: str, seed: int

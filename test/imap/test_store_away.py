@@ -83,7 +83,7 @@ async def test_a_rename_of_inbox_that_fails_can_be_tried_again(
     assert (await client.command(b"RENAME INBOX old"))[-1].startswith(b"a OK")
 
 
-@pytest.mark.parametrize("store", ["dict", "remote", "maildir"])
+@pytest.mark.parametrize("store", ["dict", "remote", "maildir", "redis"])
 async def test_a_client_that_half_closes_gets_its_answers(
     imap_server: StartServer, store: str
 ) -> None:

@@ -20,7 +20,7 @@ from .runner import Endpoint
 EndpointFactory = Callable[[str], Awaitable[Endpoint]]
 
 
-@pytest.fixture(params=["dict", "remote", "maildir"])
+@pytest.fixture(params=["dict", "remote", "maildir", "redis"])
 def endpoint(request: pytest.FixtureRequest) -> EndpointFactory:
     running = os.environ.get("PYMAP_TEST_ENDPOINT")
     if running:

@@ -1,0 +1,80 @@
+"""One user's mailboxes by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from secrets import token_hex
+
+from pymap.backend.api import Account, MailboxInfo
+from pymap.backend.errors import CannotDo, LimitReached, MailboxNotFound
+from pymap.backend.redis.mailbox import RedisMailbox
+from pymap.backend.redis.store import RedisStore
+
+__all__ = ["RedisAccount", "new_id"]
+
+INBOX = "INBOX"
+
+
+def new_id() -> str:
+    """A mailbox's id."""
+    return "F" + token_hex(8)
+
+
+class RedisAccount(Account):
+    def __init__(self, store: RedisStore, base: str) -> None:
+        self._store = store
+        self._base = base
+
+    async def mailboxes(self) -> Sequence[MailboxInfo]:
+        names, uses = await self._store.run("list", self._base)
+        by_id = dict(zip(uses[::2], uses[1::2], strict=True))
+        return [
+            MailboxInfo(name.decode(), box.decode(), tuple(by_id.get(box, b"").decode().split()))
+            for name, box in zip(names[::2], names[1::2], strict=True)
+        ]
+
+    def _mailbox(self, mailbox_id: str, uid_validity: int) -> RedisMailbox:
+        return self._store.mailbox(
+            mailbox_id,
+            uid_validity,
+            lambda: RedisMailbox(self._store, self._base, mailbox_id, uid_validity),
+        )
+
+    async def open(self, name: str) -> RedisMailbox:
+        found = await self._store.run("open", self._base, name)
+        if not found:
+            raise MailboxNotFound
+        return self._mailbox(found[0].decode(), found[1])
+
+    async def create(self, name: str, special_use: tuple[str, ...] = ()) -> RedisMailbox:
+        mailbox_id = new_id()
+        try:
+            uid_validity = await self._store.run(
+                "create", self._base, name, mailbox_id, " ".join(special_use),
+                self._store.limits.mailboxes,
+            )  # fmt: skip
+        except LimitReached:
+            raise LimitReached("Too many mailboxes") from None
+        return self._mailbox(mailbox_id, uid_validity)
+
+    async def delete(self, name: str) -> None:
+        if name == INBOX:
+            raise CannotDo("INBOX cannot be deleted")
+        await self._store.run("delete", self._base, name)
+        self._store.soil(self._base)
+
+    async def rename(self, name: str, new_name: str) -> None:
+        await self._store.run("rename", self._base, name, new_name)
+
+    async def subscriptions(self) -> frozenset[str]:
+        names = await self._store.call("SMEMBERS", self._base + "subscribed")
+        return frozenset(name.decode() for name in names)
+
+    async def subscribe(self, name: str) -> None:
+        try:
+            await self._store.run("subscribe", self._base, name, self._store.limits.mailboxes)
+        except LimitReached:
+            raise LimitReached("Too many subscriptions") from None
+
+    async def unsubscribe(self, name: str) -> None:
+        await self._store.call("SREM", self._base + "subscribed", name)

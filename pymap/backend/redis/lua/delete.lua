@@ -1,0 +1,12 @@
+-- delete(name)
+local id = call('HGET', names, ARGV[1])
+if not id then return redis.error_reply('NOTFOUND') end
+call('HDEL', names, ARGV[1])
+call('HDEL', base .. 'uses', id)
+local box = open(id)
+if box then
+  refer('-', gather(box, 'rows', choose(box, everything(box))))
+  for name in pairs(COLUMNS) do call('UNLINK', box.at .. name) end
+  call('UNLINK', box.at .. 'flags', box.at .. 'keywords', box.at .. 'log', box.at .. 'meta')
+end
+call('PUBLISH', base .. 'box:' .. id, 'gone')
