@@ -184,6 +184,38 @@ class PymapMaildir(PymapDict):
         client.close()
 
 
+class PymapRedis(PymapDict):
+    """pymap over a Redis of its own."""
+
+    name = "pymap-redis"
+    note = "one process; Redis on a UNIX socket, without persistence, not counted in CPU and memory"
+    needs = "redis-server"
+
+    def start(self) -> None:
+        path = self.dir / "redis.sock"
+        self.redis = subprocess.Popen(
+            ["redis-server", "--port", "0", "--unixsocket", str(path), "--save", ""],
+            cwd=self.dir,
+            stdout=subprocess.DEVNULL,
+        )
+        ask = ["redis-cli", "-s", str(path), "SET", USER, PASSWORD]
+        deadline = time.monotonic() + _START_S
+        while subprocess.run(ask, capture_output=True, check=False).stdout.strip() != b"OK":
+            if time.monotonic() > deadline:
+                raise Failure("redis-server does not answer")
+            time.sleep(0.02)
+        super().start()
+
+    def command(self) -> Sequence[str]:
+        listen = ["--host", "127.0.0.1", "--port", str(self.port)]
+        return [sys.executable, "-m", "pymap", *listen, "redis", f"unix://{self.dir}/redis.sock"]
+
+    def stop(self) -> None:
+        super().stop()
+        self.redis.terminate()
+        self.redis.wait()
+
+
 class Dovecot(Peer):
     """Debian's Dovecot over Maildir. Mail is written as files and indexed at the first SELECT:
     100,000 durable APPENDs would take minutes and measure the disk."""
@@ -297,7 +329,9 @@ class DovecotTuned(Dovecot):
     """
 
 
-PEERS: dict[str, type[Peer]] = {p.name: p for p in (PymapDict, PymapMaildir, Dovecot, DovecotTuned)}
+PEERS: dict[str, type[Peer]] = {
+    p.name: p for p in (PymapDict, PymapMaildir, PymapRedis, Dovecot, DovecotTuned)
+}
 
 
 def write_maildir(box: Path, n: int) -> None:
