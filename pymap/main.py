@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
+import encodings.aliases
 import errno
 import gc
 import json
@@ -278,6 +280,14 @@ def _allow_many_sockets() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
+def _load_encodings() -> None:
+    """Python reads each encoding from its file when some mail first needs it, which the new user
+    may not be allowed to."""
+    for name in set(encodings.aliases.aliases.values()):
+        with suppress(LookupError):  # of another system
+            codecs.lookup(name)
+
+
 def _drop_privileges(config: Config) -> None:
     """Become another user, the groups first: afterwards it would no longer be allowed."""
     import grp
@@ -298,6 +308,8 @@ def _drop_privileges(config: Config) -> None:
             raise ValueError(f"--set-gid: no such group: {config.set_gid}") from None
     elif user is not None:
         group = user.pw_gid
+    if group is not None or user is not None:
+        _load_encodings()
     if group is not None:
         os.setgroups([] if user is None else os.getgrouplist(user.pw_name, group))
         os.setgid(group)

@@ -308,5 +308,12 @@ async def test_the_start_has_one_line(spawn: Spawn) -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become someone else")
 async def test_set_uid(spawn: Spawn, connect: Connect) -> None:
     process = await spawn("--set-uid", "nobody", backend=DEMO)
-    await (await connect(process)).ok(b"LOGIN demouser demopass")
+    client = await connect(process)
+    await client.ok(b"LOGIN demouser demopass")
     assert set(process.status("Uid").split()).isdisjoint({"0"})
+    # Encodings that nobody has needed before are there, though Python's files may not be his to read.
+    await client.ok(b"SELECT INBOX")
+    for charset in (b"utf-16-be", b"koi8-r", b"big5", b"iso-2022-jp"):
+        message = b"Subject: =?%b?Q?=41=42?=\r\n\r\nx" % charset
+        await client.ok(b"APPEND INBOX {%d+}\r\n%b" % (len(message), message))
+    await client.ok(b"SEARCH SUBJECT nothing")
