@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from pymap.backend.errors import Unavailable
+from pymap.backend.errors import BackendError
 from pymap.imap.session import Done, Session
 from pymap.wire import responses as r
 from pymap.wire.commands import Idle
@@ -26,7 +26,7 @@ async def idle(session: Session, command: Idle) -> Done:
         line = None
         while line is None:
             if session.view is not None:
-                with suppress(Unavailable):  # the store is away; the next wake-up tells all
+                with suppress(BackendError):  # the store is away; the next wake-up tells all
                     await session.tell(may_expunge=True)
             line = await peer.line()
     finally:

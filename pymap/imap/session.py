@@ -283,7 +283,11 @@ class Session:
         if news is None:
             return
         if news.exists is not None and not self.rev2:
-            view.recent |= await view.mailbox.claim_recent(peek=view.readonly)
+            # From here on the view takes the news as told: nothing may keep it from being sent.
+            try:
+                view.recent |= await view.mailbox.claim_recent(peek=view.readonly)
+            except BackendError as error:
+                log.warning("%s: no recent messages: %s", self.peer.name, error)
         self._send_news(view, news)
 
     def _send_news(self, view: MailboxView, news: News) -> None:

@@ -49,7 +49,7 @@ def fail_once(monkeypatch: pytest.MonkeyPatch, method: str, error: Exception) ->
     """The next call of a method of the store raises."""
     real = getattr(RemoteMailbox, method)
 
-    async def broken(self: RemoteMailbox, *arguments: Any) -> Any:
+    async def broken(self: RemoteMailbox, *arguments: Any, **named: Any) -> Any:
         monkeypatch.setattr(RemoteMailbox, method, real)
         raise error
 
@@ -100,3 +100,24 @@ async def test_a_client_that_half_closes_gets_its_answers(
     assert said.endswith(b"c OK LOGOUT completed\r\n")
     writer.close()
     await writer.wait_closed()
+
+
+async def test_news_is_told_though_nobody_can_claim_what_is_recent(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the view takes as told must be sent: else the client's numbers mean other messages."""
+    other = Client(*await asyncio.open_connection(*client.writer.get_extra_info("peername")))
+    await other.command(b"LOGIN demouser demopass")
+    for _ in range(2):
+        await client.command(b"APPEND INBOX {%d+}\r\n%b" % (len(MESSAGE), MESSAGE))
+    await other.command(b"SELECT INBOX")
+    await other.command(b"STORE 1 +FLAGS (\\Deleted)")
+    await other.command(b"EXPUNGE")
+    await other.command(b"APPEND INBOX {%d+}\r\n%b" % (len(MESSAGE), MESSAGE))
+    await other.command(b"APPEND INBOX {%d+}\r\n%b" % (len(MESSAGE), MESSAGE))
+    fail_once(monkeypatch, "claim_recent", OverQuota())
+    told = await client.command(b"NOOP")
+    assert b"* 1 EXPUNGE" in told
+    assert b"* 3 EXISTS" in told
+    assert told[-1].startswith(b"a OK")
+    await other.close()
