@@ -84,8 +84,10 @@ class RedisBackend(Backend):
 
     async def _check_layout(self, store: RedisStore) -> None:
         key = self.prefix + "layout"
-        await store.call("HSETNX", key, "version", LAYOUT)
         found = await store.call("HGET", key, "version")
+        if found is None:  # only then: a full store takes no writes, but can be served
+            await store.call("HSETNX", key, "version", LAYOUT)
+            found = await store.call("HGET", key, "version")
         if found != str(LAYOUT).encode():
             raise ValueError(
                 f"the keys in Redis have layout {found.decode()}, this pymap has {LAYOUT}"
@@ -94,8 +96,7 @@ class RedisBackend(Backend):
     async def stop(self) -> None:
         if self._sweeping is not None:
             self._sweeping.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._sweeping
+            await asyncio.wait((self._sweeping,))
             self._sweeping = None
         store, self._store = self._store, None
         if store is not None:

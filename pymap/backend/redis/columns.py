@@ -198,7 +198,7 @@ class Columns:
         if modseq > index.modseq:
             self.stamp = head[9]
         self.recent_from = max(self.recent_from, recent_from)
-        index.uid_next = uid_next
+        index.uid_next = max(index.uid_next, uid_next)
         if index.modseq == 0:
             index.follow(modseq, self._addition(loaded, email_ids))
             index.modseqs[:] = loaded.modseqs

@@ -43,6 +43,7 @@ from pymap.wire.types import NO_UIDS, Flag, FlagOp, UidSet
 __all__ = ["RedisMailbox"]
 
 PIECE = 50_000  # messages loaded in one go: 2.6 MB
+TRIES = 5  # of loading a mailbox of several pieces as it is at one moment
 LARGE = 64 * 1024  # octets from which on a message does not go with the short calls
 LOST = 2  # in news: what is known here never happened there
 AHEAD = 2 << 20  # octets that are sent before their answers are waited for
@@ -105,7 +106,7 @@ class RedisMailbox(Mailbox):
             self.close()
             raise MailboxGone
         given = {}
-        if len(news) == 8 and (ids := self._columns.given_in(news[6][3])):
+        if len(news) == 8 and (ids := self._columns.given_in(news[6][4])):
             given = await self._email_ids(ids)
         if not self._columns.take(news, given):
             await self._load()
@@ -113,9 +114,14 @@ class RedisMailbox(Mailbox):
     async def _load(self) -> None:
         """Bring in everything, then what came while it was brought in."""
         async with self._loading:
-            loaded, after, head = Loaded(), 0, None
+            loaded, after, head, tries = Loaded(), 0, None, 0
             while True:
                 piece = await self._run("load", self.id, after, PIECE)
+                if head is not None and piece[0] != head[0] and tries < TRIES:
+                    # Changed meanwhile: a later piece would have modseqs that the news since the
+                    # first one brings once more, as lower ones.
+                    loaded, after, head, tries = Loaded(), 0, None, tries + 1
+                    continue
                 head = head or piece
                 loaded.add(piece[6])
                 self._columns.learn_sets(piece[7])
@@ -285,7 +291,9 @@ class RedisMailbox(Mailbox):
             key = f"{self.base}msg:{message_id.hex()}"
             content = bytes(message.content)
             requests, fields = write(key, content, message.digest)
-            writes += [("ZADD", pending, now, message_id), *requests]
+            for request in requests:
+                # Before each of them: should a sweep come in between, the next is found again.
+                writes += [("ZADD", pending, now, message_id), request]
             given = message.email_id or ""
             row = pack_row(len(content), message.internal_date, message_id, bool(given))
             flags = " ".join(flag.name for flag in message.flags)

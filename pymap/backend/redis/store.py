@@ -166,6 +166,13 @@ def _unknown(error: ResponseError) -> bool:
     return "NOSCRIPT" in str(error) or "No matching script" in str(error)
 
 
+# What Redis says of its own state, also from within a script; redis-py strips some of the words.
+_STATES = (
+    "READONLY", "read only replica", "MISCONF", "NOREPLICAS", "Not enough good replicas",
+    "MASTERDOWN", "CLUSTERDOWN", "LOADING", "BUSY", "TRYAGAIN", "NOPERM",
+)  # fmt: skip
+
+
 def _refused(error: ResponseError) -> BackendError:
     """The error to raise instead; a bug of a script goes through."""
     text = str(error)
@@ -173,7 +180,8 @@ def _refused(error: ResponseError) -> BackendError:
     if word in _ERRORS:
         return _ERRORS[word]()
     made = translated(error)
-    if "user_script" in text and not isinstance(made, OverQuota) and "READONLY" not in text:
+    ours = "user_script" in text and not isinstance(made, OverQuota)
+    if ours and not any(sign in text for sign in _STATES):
         raise error
     log.error("Redis refused: %s", text)
     return made

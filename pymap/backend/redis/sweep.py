@@ -63,6 +63,10 @@ async def sweep_forever(store: RedisStore) -> None:
             log.warning("sweeping: %s", error)
             await asyncio.sleep(RETRY_S)
             continue
+        except Exception:
+            log.exception("sweeping failed")
+            await asyncio.sleep(RETRY_S)
+            continue
         store.soiled.clear()
         try:
             async with asyncio.timeout(max(next_all - time.monotonic(), 0)):

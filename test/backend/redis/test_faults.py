@@ -237,3 +237,61 @@ async def test_an_unreachable_server_is_told_at_the_start(own: RedisServer) -> N
     backend = RedisBackend(own.url)
     with pytest.raises(BackendError):
         await backend.start()
+
+
+# -- what a review has found --
+
+
+async def test_an_email_id_that_was_given_is_the_same_in_all_processes(
+    own: RedisServer, backend: RedisBackend, account: Account
+) -> None:
+    other = RedisBackend(own.url, timeout_s=TIMEOUT_S)
+    await other.start()
+    async with other.account("alice") as elsewhere:
+        here, there = await account.open("INBOX"), await elsewhere.open("INBOX")
+        await there.refresh()
+        await here.append([new_message(email_id="Egiven")])
+        for inbox in (here, there):
+            await inbox.refresh()
+            assert [row.email_id for row in await inbox.metadata(ALL)] == ["Egiven"]
+    await other.stop()
+
+
+async def test_a_full_store_can_be_selected_and_served(
+    own: RedisServer, backend: RedisBackend, account: Account
+) -> None:
+    inbox = await account.open("INBOX")
+    uids = await inbox.append([new_message()])
+    own.ask("CONFIG", "SET", "maxmemory", "1")
+    assert await inbox.claim_recent() == uids
+    other = RedisBackend(own.url, timeout_s=TIMEOUT_S)
+    await other.start()
+    await other.stop()
+    own.ask("CONFIG", "SET", "maxmemory", "0")
+
+
+async def test_too_few_replicas_are_unavailable_and_sweeping_goes_on(
+    own: RedisServer, backend: RedisBackend, account: Account
+) -> None:
+    inbox = await account.open("INBOX")
+    uids = await inbox.append([new_message()])
+    own.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+    with pytest.raises(Unavailable):
+        await inbox.store(uids, FlagOp.ADD, frozenset((SEEN,)))
+    with pytest.raises(Unavailable):
+        await account.create("more")
+    assert backend._sweeping is not None
+    assert not backend._sweeping.done()
+    own.ask("CONFIG", "SET", "min-replicas-to-write", "0")
+    assert (await inbox.store(uids, FlagOp.ADD, frozenset((SEEN,)))).changed == uids
+
+
+async def test_an_account_that_redis_has_forgotten_takes_nothing(
+    own: RedisServer, account: Account
+) -> None:
+    """What it took would be seen by nobody: the user gets another id at the next login."""
+    own.ask("FLUSHALL")
+    with pytest.raises(MailboxGone):
+        await account.create("keep")
+    with pytest.raises(MailboxGone):
+        await account.subscribe("keep")

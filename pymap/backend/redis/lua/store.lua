@@ -110,7 +110,9 @@ if #changed > 0 then
   write(box, 'sets', changed, values)
   fill(box, 'modseqs', changed, pack('<I8', box.modseq))
   forget_sets(box)
-  commit(box, #runs / 2, 's', uids_changed, 'op', op, 'flags', ARGV[7])
+  local spelled = {}  -- as the mailbox has them, so that whoever replays this has the same
+  for _, name in pairs(flags) do spelled[#spelled + 1] = name end
+  commit(box, #runs / 2, 's', uids_changed, 'op', op, 'flags', concat(spelled, ' '))
 end
 return {
   before, box.modseq, uids_changed, packed(runs_of(box, failed)), news(box, ARGV[2], ARGV[3]),
