@@ -10,7 +10,7 @@ import logging
 import shutil
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +18,17 @@ from pathlib import Path
 import pytest
 import trustme
 from maildir_store import maildir_of
+from redis_store import redis_of
 
+from pymap.backend.api import Backend
 from pymap.backend.dict import DictBackend
 from pymap.imap.server import serve
 
 from .wire import Wire
 
 USER, PASSWORD = "demouser", "demopass"
+
+Fill = Callable[[DictBackend], Backend]
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,11 @@ class Place:
 
 
 class ServerThread(threading.Thread):
-    def __init__(
-        self, fixture: str, directory: Path | None, certificate: trustme.LeafCert, ca: Path
-    ) -> None:
-        """With a `directory`, mail is in Maildir there, else in memory."""
+    def __init__(self, fixture: str, fill: Fill, certificate: trustme.LeafCert, ca: Path) -> None:
+        """`fill` makes the store of what a dict backend holds."""
         super().__init__(name="imap server", daemon=True)
         self.fixture = fixture
-        self.directory = directory
+        self.fill = fill
         self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         certificate.configure_cert(self.tls)
         self.ca = ca
@@ -69,8 +71,7 @@ class ServerThread(threading.Thread):
         local = DictBackend({USER: PASSWORD})
         if self.fixture == "demo":
             local.add_demo(USER, PASSWORD)
-        backend = local if self.directory is None else maildir_of(local, self.directory)
-        async with serve(backend, tls_port=0, ssl_context=self.tls) as server:
+        async with serve(self.fill(local), tls_port=0, ssl_context=self.tls) as server:
             (host, port), (_, tls_port) = server.addresses
             self.place.set_result(Place(host, port, tls_port, self.ca))
             await asyncio.wrap_future(self.end)
@@ -98,22 +99,25 @@ def ca(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(params=["dict", "maildir"])
-def directory(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Path | None:
-    """Where mail is; None is in memory."""
-    return None if request.param == "dict" else tmp_path_factory.mktemp("mail")
+@pytest.fixture(params=["dict", "maildir", "redis"])
+def fill(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Fill:
+    """Where mail is."""
+    stores: dict[str, Callable[[DictBackend, Path], Backend]] = {
+        "dict": lambda local, directory: local,
+        "maildir": maildir_of,
+        "redis": redis_of,
+    }
+    return lambda local: stores[request.param](local, tmp_path_factory.mktemp("mail"))
 
 
 def _running(
     fixture: str,
-    directory: Path | None,
+    fill: Fill,
     certificate: trustme.LeafCert,
     ca: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> Iterator[Place]:
-    thread = ServerThread(fixture, directory, certificate, ca)
+    thread = ServerThread(fixture, fill, certificate, ca)
     thread.start()
     yield thread.place.result(20)
     thread.stop()
@@ -123,24 +127,24 @@ def _running(
 
 @pytest.fixture
 def server(
-    directory: Path | None,
+    fill: Fill,
     certificate: trustme.LeafCert,
     ca: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> Iterator[Place]:
     """An INBOX and nothing in it."""
-    yield from _running("empty", directory, certificate, ca, caplog)
+    yield from _running("empty", fill, certificate, ca, caplog)
 
 
 @pytest.fixture
 def demo(
-    directory: Path | None,
+    fill: Fill,
     certificate: trustme.LeafCert,
     ca: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> Iterator[Place]:
     """The demo data: four messages in INBOX, UIDs 101 to 104."""
-    yield from _running("demo", directory, certificate, ca, caplog)
+    yield from _running("demo", fill, certificate, ca, caplog)
 
 
 def tool(name: str, package: str) -> str:
