@@ -28,7 +28,7 @@ LAYERS: dict[str, list[str]] = {
         "pymap.backend.api", "pymap.backend.errors", "pymap.backend.index", "pymap.backend.opened",
     ],
     "pymap.auth": ["pymap.backend.api", "pymap.backend.errors"],
-    # The concrete stores: pymap.backend.dict, and those to come.
+    # The concrete stores: dict, maildir, redis, and those of others.
     "pymap.backend": [
         "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors",
         "pymap.wire.types", "pymap.wire.modutf7", "pymap.mime",

@@ -147,6 +147,17 @@ class MailboxDirectory:
             raise MailboxGone  # someone has made it anew
         return header
 
+    def all_entries(self, read: Read | None) -> list[Entry]:
+        """All lines that a uidlist should have: of the messages known, which count most, of those
+        that it had before, and of what could be read of it now."""
+        entries = {uid: self.entry(uid, base_of(n)) for uid, n in self.state.names.items()}
+        known = {entry.base for entry in entries.values()}
+        for entry in (*self.entries.values(), *(read.entries if read else ())):
+            if entry.uid not in entries and entry.base not in known:
+                entries[entry.uid] = entry
+                known.add(entry.base)
+        return [entries[uid] for uid in sorted(entries)]
+
     def refresh_uidlist(self) -> None:
         """Read on in the uidlist, under its lock, and mend it if it was damaged or deleted."""
         read = self.uidlist.refresh()
@@ -154,13 +165,8 @@ class MailboxDirectory:
             header = self.uidlist.header
             if header is not None and header.uid_validity != self.uid_validity:
                 raise MailboxGone
-            entries = {uid: self.entry(uid, base_of(n)) for uid, n in self.state.names.items()}
-            known = {entry.base for entry in entries.values()}
-            for entry in read.entries if read else ():
-                if entry.uid not in entries and entry.base not in known:
-                    entries[entry.uid] = entry
+            written = self.all_entries(read)
             uid_next = max(header.uid_next if header else 1, self.state.index.uid_next)
-            written = [entries[uid] for uid in sorted(entries)]
             log.error("%s: the list of UIDs was damaged and is written anew", self.path)
             self.uidlist.write(Header(self.uid_validity, uid_next, self.guid), written)
             read = Read(True, written, False)

@@ -12,7 +12,7 @@ from pathlib import Path
 from secrets import token_hex
 
 from pymap.backend.api import digest
-from pymap.backend.errors import Corrupt, NoPermission
+from pymap.backend.errors import Corrupt, MailboxGone, NoPermission
 from pymap.backend.maildir.cache import Cached, DigestCache
 from pymap.backend.maildir.directory import MailboxDirectory
 from pymap.backend.maildir.filenames import made_by_dead
@@ -163,14 +163,8 @@ class MailboxFiles:
             self.at.uidlist = UidList(self.at.directory)  # once more, from its beginning
             read = self.at.uidlist.refresh()
             header = self.at.uidlist.header
-            entries = {}
-            if header is None or header.uid_validity == self.at.uid_validity:
-                for uid, name in self.at.state.names.items():
-                    entries[uid] = self.at.entry(uid, base_of(name))
-            known = {entry.base for entry in entries.values()}
-            for entry in read.entries if read else ():
-                if entry.uid not in entries and entry.base not in known:
-                    entries[entry.uid] = entry
+            if header is not None and self.at.uid_validity not in (0, header.uid_validity):
+                raise MailboxGone  # made anew by someone else at this moment
             if header is None:
                 header = Header(
                     self.at.uid_validity or self._new_uid_validity(),
@@ -188,7 +182,7 @@ class MailboxFiles:
                     uid_next=max(header.uid_next, self.at.state.index.uid_next)
                 )
             header = header._replace(guid=header.guid or self.at.guid or token_hex(16))
-            written = [entries[uid] for uid in sorted(entries)]
+            written = self.at.all_entries(read)
             self.at.uidlist.write(header, written)
             self.at.entries.clear()
             self.at.note(Read(True, written, False))
