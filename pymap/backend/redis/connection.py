@@ -84,6 +84,7 @@ class Lane:
         self._writer = self._loop.create_task(self._write())
 
     async def close(self) -> None:
+        connection = self._connection
         self._writer.cancel()
         self._lost(Unavailable("The server is shutting down"))
         for task in (self._writer, self._reader):
@@ -91,6 +92,8 @@ class Lane:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
                     await task
+        if connection is not None:  # a reader that had not begun has not closed it
+            await closing(connection)
 
     # -- calling --
 
@@ -154,6 +157,7 @@ class Lane:
             raise
         self._connection = connection
         self._reader = self._loop.create_task(self._read(connection))
+        await asyncio.sleep(0)  # it has begun, so it closes the connection however it ends
 
     async def _read(self, connection: AbstractConnection) -> None:
         sent = self._sent
