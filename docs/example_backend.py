@@ -31,6 +31,7 @@ from pymap.backend.api import (
     UserStore,
 )
 from pymap.backend.errors import (
+    CannotDo,
     MailboxExists,
     MailboxGone,
     MailboxNotFound,
@@ -313,11 +314,21 @@ class SqliteUsers(UserStore):
 
     @transaction
     def put(self, db: Connection, user: User) -> None:
-        db.execute("INSERT OR REPLACE INTO users VALUES (?, ?)", user)
+        if user.roles:
+            raise CannotDo("This store keeps no roles")
+        db.execute("INSERT OR REPLACE INTO users VALUES (?, ?)", (user.name, user.password))
 
     @transaction
     def delete(self, db: Connection, name: str) -> None:
         db.execute("DELETE FROM users WHERE name = ?", (name,))
+
+    @transaction
+    def _all(self, db: Connection) -> list[str]:
+        return [name for (name,) in db.execute("SELECT name FROM users")]
+
+    async def names(self) -> AsyncIterator[str]:
+        for name in await self._all():
+            yield name
 
 
 class SqliteBackend(Backend):

@@ -143,6 +143,10 @@ class RemoteBackend(Backend):
         self.local = local
         self.users = local.users
 
+    async def ping(self) -> None:
+        await distance()
+        await self.local.ping()
+
     @asynccontextmanager
     async def account(self, user: str) -> AsyncIterator[RemoteAccount]:
         await distance()

@@ -25,12 +25,12 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, ClassVar, NamedTuple
 
-__all__ = ["LONGEST", "SCHEMES", "Check", "Unusable", "hash", "octets", "parse"]
+from pymap.backend.api import SCHEME_PREFIX
+
+__all__ = ["LONGEST", "SCHEMES", "Check", "Unusable", "hash", "octets", "parse", "take_apart"]
 
 LONGEST = 4096
 """Octets of a password; libpass takes no more."""
-
-_PREFIX = re.compile(r"\{([A-Za-z0-9][A-Za-z0-9.-]{0,31})\}")
 
 
 class Unusable(Exception):
@@ -58,30 +58,41 @@ def octets(text: str) -> bytes:
 
 def parse(stored: str) -> Check:
     """Take a stored value apart, without computing anything. Raises Unusable."""
-    prefix = _PREFIX.match(stored)
+    scheme, value = take_apart(stored)
+    try:
+        return scheme.check(value)
+    except ValueError:
+        raise _malformed(stored) from None
+
+
+def take_apart(stored: str) -> tuple[Scheme, bytes]:
+    """The scheme of a stored value, and the octets behind its name. Raises Unusable."""
+    prefix = SCHEME_PREFIX.match(stored)
     if prefix is None:
-        return SCHEMES["PLAIN"].check(octets(stored))
+        return SCHEMES["PLAIN"], octets(stored)
     name, dot, suffix = prefix[1].upper().partition(".")
     scheme = SCHEMES.get(name)
     if scheme is None or (dot and suffix not in ("HEX", "B64", "BASE64")):
         # In lower case it may be the beginning of somebody's password.
         shown = f"{{{prefix[1]}}}" if prefix[1].isupper() or scheme else "what it begins with"
         raise Unusable(f"{shown} is not a password scheme that pymap knows")
+    value = octets(stored[prefix.end() :])
     try:
-        return scheme.check(_decoded(octets(stored[prefix.end() :]), scheme, suffix))
+        if suffix == "HEX" or (not suffix and scheme.size and len(value) == 2 * scheme.size):
+            value = a2b_hex(value)
+        elif suffix or scheme.base64:
+            value = a2b_base64(value.strip(), strict_mode=True)
     except ValueError:
-        raise Unusable(
-            f"what stands behind {{{name}}} is malformed, or of a kind that pymap does not know"
-        ) from None
+        raise _malformed(stored) from None
+    return scheme, value
 
 
-def _decoded(value: bytes, scheme: Scheme, suffix: str) -> bytes:
-    """Raises ValueError."""
-    if suffix == "HEX" or (not suffix and scheme.size and len(value) == 2 * scheme.size):
-        return a2b_hex(value)
-    if suffix or scheme.base64:
-        return a2b_base64(value.strip(), strict_mode=True)
-    return value
+def _malformed(stored: str) -> Unusable:
+    prefix = SCHEME_PREFIX.match(stored)
+    name = "PLAIN" if prefix is None else prefix[1].upper().partition(".")[0]
+    return Unusable(
+        f"what stands behind {{{name}}} is malformed, or of a kind that pymap does not know"
+    )
 
 
 def hash(password: str, scheme: str | None = None) -> str:

@@ -37,13 +37,14 @@ complete example.
 from __future__ import annotations
 
 import asyncio
+import re
 from abc import ABC, abstractmethod
 from argparse import ArgumentParser, Namespace
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from pymap.backend.errors import MessageExpunged
+from pymap.backend.errors import CannotDo, MessageExpunged
 from pymap.mime import Digest, digest
 from pymap.wire.types import DELETED, DELIMITER, NO_UIDS, SEEN, Flag, FlagOp, InternalDate, UidSet
 
@@ -52,6 +53,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DELIMITER",
+    "SCHEME_PREFIX",
     "Account",
     "Backend",
     "Changes",
@@ -366,10 +368,26 @@ class Account(ABC):
 
 
 class User(NamedTuple):
-    """Who may log in. `password` is plain, or hashed in a form that `auth.passwords` knows."""
+    """Who may log in. `password` is plain, or hashed in a form that `auth.passwords` knows.
+
+    Of `roles` pymap knows one: a ``master`` may act for every other user, by an authorization
+    identity (RFC 4422 2). A store need not keep them, for the operator can name masters as well.
+    """
 
     name: str
     password: str
+    roles: frozenset[str] = frozenset()
+
+    @property
+    def scheme(self) -> str:
+        """How the password is kept: the name in ``{SSHA256}...`` in upper case, without its
+        suffix; PLAIN for one in the clear."""
+        prefix = SCHEME_PREFIX.match(self.password)
+        return "PLAIN" if prefix is None else prefix[1].upper().partition(".")[0]
+
+
+SCHEME_PREFIX = re.compile(r"\{([A-Za-z0-9][A-Za-z0-9.-]{0,31})\}")
+"""What stands before a stored password that is not in the clear."""
 
 
 class UserStore(ABC):
@@ -379,11 +397,24 @@ class UserStore(ABC):
 
     @abstractmethod
     async def put(self, user: User) -> None:
-        """Add or replace. Raises NoPermission if the store cannot be written."""
+        """Add or replace. Raises NoPermission if the store cannot be written, CannotDo for a name
+        that it cannot hold or roles that it cannot keep."""
 
     @abstractmethod
     async def delete(self, name: str) -> None:
         """A name that does not exist is no error."""
+
+    # -- with defaults --
+
+    def names(self) -> AsyncIterator[str]:
+        """All users, in any order; who comes or goes meanwhile may be missing. Raises CannotDo
+        where there is no way to tell."""
+        raise CannotDo("This store cannot list its users")
+
+    def schemes(self) -> frozenset[str] | None:
+        """The `User.scheme` of all users together, None if that is not at hand. It decides which
+        mechanisms are announced, so it is asked for at every greeting."""
+        return None
 
 
 class Backend(ABC):
@@ -427,3 +458,7 @@ class Backend(ABC):
 
     async def stop(self) -> None:
         """Called once after the last session."""
+
+    async def ping(self) -> None:
+        """Whether the store answers, for readiness checks: quick, and nothing is changed. Raises
+        Unavailable, whose text is for the operator."""

@@ -22,6 +22,7 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Sequence
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -38,10 +39,12 @@ from pymap.backend.api import (
     Snapshot,
     Stored,
     User,
+    UserStore,
     digest,
 )
 from pymap.backend.errors import (
     BackendError,
+    CannotDo,
     LimitReached,
     MailboxExists,
     MailboxGone,
@@ -167,6 +170,23 @@ async def _fill(mailbox: Mailbox, count: int) -> UidSet:
 async def _names(account: Account) -> set[str]:
     """The mailboxes, without what is only a level above others."""
     return {info.name for info in await account.mailboxes() if info.id is not None}
+
+
+async def _put(users: UserStore, user: User) -> None:
+    try:
+        await users.put(user)
+    except NoPermission:
+        pytest.skip("the users of this store cannot be changed")
+
+
+async def _users(users: UserStore) -> set[str]:
+    """All names, each of them told once."""
+    try:
+        names = [name async for name in users.names()]
+    except CannotDo:
+        pytest.skip("this store cannot list its users")
+    assert len(names) == len(set(names))
+    return set(names)
 
 
 class BackendConformance:
@@ -866,15 +886,60 @@ class BackendConformance:
         users = backend.users
         assert await users.get("nobody at all") is None
         await users.delete("nobody at all")
-        try:
-            await users.put(User("carol", "secret ü"))
-        except NoPermission:
-            return
+        await _put(users, User("carol", "secret ü"))
         assert await users.get("carol") == User("carol", "secret ü")
         await users.put(User("carol", "other"))
         assert await users.get("carol") == User("carol", "other")
         await users.delete("carol")
         assert await users.get("carol") is None
+
+    async def test_names_are_those_of_all_users(self, backend: Backend) -> None:
+        users = backend.users
+        known = await _users(users)
+        assert all([await users.get(name) for name in known])
+        new = {"carol"}
+        await _put(users, User("carol", "secret"))
+        await users.put(User("carol", "other"))
+        for name in ("dave*", "erin@example.org", "n[a]me", "ünter"):
+            with suppress(CannotDo):
+                await users.put(User(name, "secret"))
+                new.add(name)
+        assert await _users(users) == known | new
+        for name in new:
+            await users.delete(name)
+        assert await _users(users) == known
+
+    async def test_schemes_are_those_of_all_users(self, backend: Backend) -> None:
+        users = backend.users
+        known = users.schemes()
+        if known is None:
+            pytest.skip("this store does not have them at hand")
+        await _put(users, User("carol", "{ssha512.b64}AAAA"))
+        await users.put(User("dave", "{SHA}BBBB"))
+        assert users.schemes() == known | {"SSHA512", "SHA"}
+        await users.put(User("carol", "{PLAIN}x"))
+        assert users.schemes() == known | {"PLAIN", "SHA"}
+        await users.delete("dave")
+        await users.put(User("carol", "in the clear"))
+        assert users.schemes() == known | {"PLAIN"}
+        await users.delete("carol")
+        assert users.schemes() == known
+
+    async def test_roles_are_kept_or_refused(self, backend: Backend) -> None:
+        users = backend.users
+        await _put(users, User("carol", "secret"))
+        carol = User("carol", "other", frozenset(("master", "else")))
+        try:
+            await users.put(carol)
+        except CannotDo:
+            assert await users.get("carol") == User("carol", "secret")
+            return
+        assert await users.get("carol") == carol
+        await users.put(User("carol", "secret"))
+        assert await users.get("carol") == User("carol", "secret")
+
+    async def test_ping_is_quiet_while_all_is_well(self, backend: Backend) -> None:
+        await backend.ping()
 
     # -- several at once --
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser, Namespace
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -102,6 +103,7 @@ class DictAccount(Account):
 class DictUsers(UserStore):
     def __init__(self) -> None:
         self._users: dict[str, User] = {}
+        self._schemes: Counter[str] = Counter()
 
     async def get(self, name: str) -> User | None:
         return self._users.get(name)
@@ -110,10 +112,26 @@ class DictUsers(UserStore):
         self.add(user)
 
     def add(self, user: User) -> None:
+        self._remove(user.name)
         self._users[user.name] = user
+        self._schemes[user.scheme] += 1
 
     async def delete(self, name: str) -> None:
-        self._users.pop(name, None)
+        self._remove(name)
+
+    def _remove(self, name: str) -> None:
+        user = self._users.pop(name, None)
+        if user is not None:
+            self._schemes[user.scheme] -= 1
+            if not self._schemes[user.scheme]:
+                del self._schemes[user.scheme]
+
+    async def names(self) -> AsyncIterator[str]:
+        for name in list(self._users):
+            yield name
+
+    def schemes(self) -> frozenset[str]:
+        return frozenset(self._schemes)
 
 
 class DictBackend(Backend):

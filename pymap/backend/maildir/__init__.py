@@ -16,7 +16,7 @@ from typing import Self
 from weakref import WeakValueDictionary
 
 from pymap.backend.api import Backend
-from pymap.backend.errors import NoPermission
+from pymap.backend.errors import NoPermission, Unavailable
 from pymap.backend.maildir.account import MaildirAccount
 from pymap.backend.maildir.layout import LAYOUTS
 from pymap.backend.maildir.store import MaildirStore
@@ -26,6 +26,7 @@ from pymap.limits import Limits
 __all__ = ["MaildirBackend"]
 
 KEEP = 1000  # accounts
+PING_S = 5.0
 
 
 class MaildirBackend(Backend):
@@ -51,6 +52,7 @@ class MaildirBackend(Backend):
         self._layout = LAYOUTS[layout]
         self.delimiter = delimiter
         self._store: MaildirStore | None = None
+        self._pinging: asyncio.Task[os.stat_result] | None = None
         # One account for all sessions of a user; the last ones stay, so that they are not looked
         # through at each login.
         self._accounts: WeakValueDictionary[Path, MaildirAccount] = WeakValueDictionary()
@@ -82,6 +84,22 @@ class MaildirBackend(Backend):
         if len(self._recent) > KEEP:
             self._recent.popitem(last=False)
         yield account
+
+    async def ping(self) -> None:
+        """Whether the base directory can be reached. That it is not there is trouble as well: mail
+        that is on a disk which is not mounted would be made anew, beside it."""
+        assert self._store is not None, "start() comes first"
+        workers, base = self._store.workers, self.users.base_dir
+        # A disk that is away may keep a thread for hours, and another one would learn no more.
+        if self._pinging is None or self._pinging.done():
+            self._pinging = workers.start(workers.read(os.stat, f"{base}/."))
+        try:
+            async with asyncio.timeout(PING_S):
+                await asyncio.shield(self._pinging)
+        except TimeoutError as error:
+            raise Unavailable(f"{base}: no answer for {PING_S:g} s") from error
+        except OSError as error:
+            raise Unavailable(f"{base}: {error.strerror}") from error
 
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:

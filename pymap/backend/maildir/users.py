@@ -17,10 +17,11 @@ import errno
 import fcntl
 import hashlib
 import logging
+import math
 import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -36,6 +37,8 @@ _BOM = b"\xef\xbb\xbf"
 _SETTLED_NS = 2_000_000_000
 """A file may change again within one tick of its file system's clock, which `stat` does not show;
 no clock ticks slower than this. So long after a change, the file is read each time."""
+_LOOK_S = 1.0
+"""How old `UsersFile.schemes` may be while clients come."""
 
 
 class Entry(NamedTuple):
@@ -65,6 +68,8 @@ class UsersFile(UserStore):
         self.base_dir = path.parent if base_dir is None else base_dir
         self._lock = threading.Lock()  # over all below
         self._lines: dict[str, _Line] = {}
+        self._schemes: frozenset[str] = frozenset()  # of these lines
+        self._looked = -math.inf
         self._digest = b""  # of what was read last, good or bad
         self._error: str | None = None  # what is wrong with it
         self._stamp: tuple[int, ...] | None = None  # of the file it was read from, once settled
@@ -78,9 +83,7 @@ class UsersFile(UserStore):
     def entry(self, name: str) -> Entry | None:
         """The user of that name; costs a `stat` while the file does not change. Call `load` first,
         or there are no users until the file is good."""
-        with self._lock:
-            self._refresh()
-            line = self._lines.get(name)
+        line = self._current().get(name)
         if line is None:
             return None
         try:
@@ -95,15 +98,36 @@ class UsersFile(UserStore):
 
     async def put(self, user: User) -> None:
         """A user that exists keeps the mailbox path, a new one has it empty. Raises CannotDo for
-        what a line cannot hold, NoPermission, and Unavailable for a file that has to be repaired
-        first."""
+        what a line cannot hold, roles among it, NoPermission, and Unavailable for a file that has
+        to be repaired first."""
+        if user.roles:
+            raise CannotDo("The users file cannot hold roles")
         await asyncio.to_thread(self._change, user.name, user.password)
 
     async def delete(self, name: str) -> None:
         """The mail stays. Raises NoPermission and Unavailable."""
         await asyncio.to_thread(self._change, name, None)
 
+    async def names(self) -> AsyncIterator[str]:
+        for name in await asyncio.to_thread(self._current):
+            yield name
+
+    def schemes(self) -> frozenset[str]:
+        """As of the last look at the file. If that was a while ago the next one begins now, in a
+        thread, so that whoever comes then is told of the change."""
+        now = time.monotonic()
+        if now - self._looked >= _LOOK_S:
+            self._looked = now
+            asyncio.get_running_loop().run_in_executor(None, self._current)
+        return self._schemes
+
     # -- reading --
+
+    def _current(self) -> dict[str, _Line]:
+        """The lines, as the file is now. Nobody changes what is returned."""
+        with self._lock:
+            self._refresh()
+            return self._lines
 
     def _refresh(self) -> None:
         try:
@@ -128,6 +152,9 @@ class UsersFile(UserStore):
             self._digest, self._error = digest, None
             try:
                 self._lines = self._parse(content)
+                self._schemes = frozenset(
+                    User(line.name, line.password).scheme for line in self._lines.values()
+                )
             except ValueError as error:
                 self._error = str(error)
         settled = time.time_ns() - status.st_ctime_ns > _SETTLED_NS
@@ -185,6 +212,7 @@ class UsersFile(UserStore):
                 raise NoPermission("The users cannot be changed here") from error
             log.error("%s: cannot be changed: %s", self.path, error)
             raise Unavailable("The users cannot be changed now") from error
+        self._current()  # for `schemes`
 
     def _changed(self, content: bytes, name: str, password: str | None) -> bytes:
         try:

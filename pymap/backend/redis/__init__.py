@@ -11,7 +11,7 @@ from secrets import token_hex
 from typing import TYPE_CHECKING, Self
 
 from pymap.backend.api import Account, Backend
-from pymap.backend.errors import BackendError
+from pymap.backend.errors import BackendError, Unavailable
 from pymap.backend.redis.users import RedisUsers, UsersAt
 from pymap.limits import Limits
 
@@ -106,6 +106,15 @@ class RedisBackend(Backend):
                 async with asyncio.timeout(LAST_SWEEP_S):
                     await sweep_dirty(store)
             await store.close()
+
+    async def ping(self) -> None:
+        # Not PING: a cluster has to find the node of a key, and that one may be without a master.
+        try:
+            await self._running().call("HGET", self.prefix + "layout", "version")
+        except Unavailable:
+            raise
+        except BackendError as error:
+            raise Unavailable(str(error)) from error
 
     @asynccontextmanager
     async def account(self, user: str) -> AsyncIterator[Account]:

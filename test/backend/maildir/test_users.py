@@ -274,6 +274,40 @@ async def test_user_store(make: Make) -> None:
     assert await users.get("bob") is None
 
 
+async def test_names_and_schemes(make: Make) -> None:
+    users = make("# c\nalice:mail:{ssha.hex}ab\nbob::x\ncarol::{SHA}y\ndave::{not a scheme}\n")
+    assert [name async for name in users.names()] == ["alice", "bob", "carol", "dave"]
+    assert users.schemes() == {"SSHA", "PLAIN", "SHA"}
+    users.path.write_text("bob::{SHA256}x\n")
+    assert [name async for name in users.names()] == ["bob"]
+    assert users.schemes() == {"SHA256"}
+    users.path.write_text("bob::{SHA256}x\nbad\n")
+    assert [name async for name in users.names()] == ["bob"]
+    assert users.schemes() == {"SHA256"}
+
+
+async def test_schemes_wait_for_no_disk_and_follow_it(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asking for them begins a look at the file, whose result the next one hears."""
+    monkeypatch.setattr(module, "_LOOK_S", 1000)
+    users = make("bob::x\n")
+    users.path.write_text("bob::{SHA}x\n")
+    with users._lock:  # as if the disk did not answer
+        assert users.schemes() == {"PLAIN"}
+        assert users.schemes() == {"PLAIN"}
+    await asyncio.get_running_loop().shutdown_default_executor()  # it has been looked at
+    assert users.schemes() == {"SHA"}
+
+
+async def test_roles_are_refused(make: Make) -> None:
+    users = make("alice::x\n")
+    for name in ("alice", "bob"):
+        with pytest.raises(CannotDo):
+            await users.put(User(name, "y", frozenset(("master",))))
+    assert users.path.read_text() == "alice::x\n"
+
+
 # -- changes of ours --
 
 

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from redis_server import RedisCluster, RedisServer
 
-from pymap.backend.api import Backend
+from pymap.backend.api import Backend, User
 from pymap.backend.conformance import ALL, BackendConformance, new_message
-from pymap.backend.errors import Unavailable
-from pymap.backend.redis import RedisBackend
+from pymap.backend.errors import CannotDo, Unavailable
+from pymap.backend.redis import RedisBackend, UsersAt
 from pymap.backend.redis.mailbox import RedisMailbox
+from pymap.backend.redis.users import RedisUsers
 from pymap.wire.types import SEEN, FlagOp
 
 pytestmark = pytest.mark.cluster
@@ -69,6 +70,16 @@ def owner_of(cluster: RedisCluster, mailbox: RedisMailbox) -> tuple[int, RedisSe
 def keys_in(node: RedisServer, slot: int) -> list[str]:
     answer = node.must("CLUSTER", "GETKEYSINSLOT", str(slot), "100").split(b"\r\n")
     return [key.decode() for key in answer[2::2]]
+
+
+async def test_users_of_a_hash_are_listed_and_those_of_keys_cannot_be(
+    backend: RedisBackend,
+) -> None:
+    with pytest.raises(CannotDo):
+        await anext(aiter(backend.users.names()))
+    hashed = RedisUsers(UsersAt("people"), backend.prefix, backend._running)
+    await hashed.put(User("john", "x"))
+    assert [name async for name in hashed.names()] == ["john"]
 
 
 async def test_users_are_spread(backend: RedisBackend, cluster: RedisCluster) -> None:

@@ -44,19 +44,20 @@ async def account(backend: RedisBackend) -> AsyncIterator[Account]:
 
 
 async def test_a_server_that_is_away_is_unavailable_and_comes_back(
-    own: RedisServer, account: Account
+    own: RedisServer, backend: RedisBackend, account: Account
 ) -> None:
     inbox = await account.open("INBOX")
     uids = await inbox.append([new_message(), new_message()])
     modseq = (await inbox.snapshot()).modseq
     own.kill()
-    for call in (inbox.refresh, inbox.snapshot, account.mailboxes):
+    for call in (inbox.refresh, inbox.snapshot, account.mailboxes, backend.ping):
         async with asyncio.timeout(PATIENCE_S):
             with pytest.raises(Unavailable):
                 await call()
     with pytest.raises(Unavailable):
         await inbox.append([new_message()])
     own.start()
+    await backend.ping()
     assert (await inbox.snapshot()).modseq == modseq
     assert (await inbox.store(uids, FlagOp.ADD, frozenset((SEEN,)))).changed == uids
     assert [row.uid for row in await inbox.metadata(ALL)] == list(uids)
