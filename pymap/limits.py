@@ -70,3 +70,8 @@ class Limits:
     """Open connections of the whole server."""
     connections_before_login: int = 12_000
     """Open connections that have not logged in."""
+    connections_per_address: int = 1000
+    """Open connections from one IPv4 address, or one IPv6 network of 64 bits; loopback is not
+    counted."""
+    connections_per_user: int = 1000
+    """Sessions of one user."""
