@@ -6,9 +6,8 @@ from __future__ import annotations
 from binascii import b2a_base64
 
 import pymap
-from pymap.auth import sasl
-from pymap.auth.passwords import verify
-from pymap.backend.api import User
+from pymap.auth.authenticator import Exchange, LoginFailed
+from pymap.auth.authenticator import Login as Proved
 from pymap.imap.session import Disconnect, Done, Session
 from pymap.wire import responses as r
 from pymap.wire.capabilities import ENABLED_BY
@@ -37,6 +36,9 @@ __all__ = [
     "noop",
     "start_tls",
 ]
+
+
+GUESSES = ("AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED")
 
 
 async def capability(session: Session, command: Capability) -> Done:
@@ -79,51 +81,54 @@ async def start_tls(session: Session, command: StartTls) -> Done | None:
 
 async def login(session: Session, command: Login) -> Done:
     """RFC 9051 6.2.3"""
-    _check_secure(session)
-    return await _enter(session, "LOGIN", command.user, command.password)
+    peer = session.peer
+    try:
+        proved = await session.authenticator.login(peer.channel, command.user, command.password)
+    except LoginFailed as error:
+        raise _failed(session, error) from error
+    return await _enter(session, proved)
 
 
 async def authenticate(session: Session, command: Authenticate) -> Done:
     """RFC 9051 6.2.2, RFC 4959, RFC 4422"""
-    _check_secure(session)
-    exchange = sasl.start(command.mechanism)
-    if exchange is None:
-        raise Refused("CANNOT", "Unknown SASL mechanism")
-    response = command.initial
-    while True:
+    try:
+        exchange = session.authenticator.start(session.peer.channel, command.mechanism)
         try:
-            step = exchange.step(response)
-        except ValueError as error:
-            raise BadCommand("Malformed SASL response") from error
-        if isinstance(step, sasl.Credentials):
-            break
-        challenge = b2a_base64(step, newline=False)
-        session.send(r.Continuation(challenge))
+            proved = await _converse(session, exchange, command.initial)
+        finally:
+            exchange.cancel()  # unless it has come to its end
+    except LoginFailed as error:
+        raise _failed(session, error) from error
+    return await _enter(session, proved)
+
+
+async def _converse(session: Session, exchange: Exchange, response: bytes | None) -> Proved:
+    while not isinstance(step := await _step(exchange, response), Proved):
+        session.send(r.Continuation(b2a_base64(step, newline=False)))
         line = await session.peer.line()
         if line is None or line == b"*":
             raise BadCommand("Authentication cancelled")  # RFC 9051 6.2.2
         response = base64(line)
-    if step.authorization_id and step.authorization_id != step.user:
-        raise _failed(session, Refused("AUTHORIZATIONFAILED", "May not act for another user"))
-    return await _enter(session, command.mechanism, step.user, step.password)
+    return step
 
 
-def _check_secure(session: Session) -> None:
-    """A password must not cross the network in the clear.   RFC 9051 6.2.3, LOGINDISABLED"""
-    if not session.peer.secure:
-        raise Refused("PRIVACYREQUIRED", "Log in over TLS")
+async def _step(exchange: Exchange, response: bytes | None) -> bytes | Proved:
+    try:
+        return await exchange.step(response)
+    except ValueError as error:
+        raise BadCommand("Malformed SASL response") from error
 
 
-async def _enter(session: Session, mechanism: str, name: str, password: str) -> Done:
-    user: User | None = await session.backend.users.get(name)
-    if not await verify(user, password):
-        raise _failed(session, Refused("AUTHENTICATIONFAILED", "Wrong user name or password"))
-    await session.enter(name)
+async def _enter(session: Session, proved: Proved) -> Done:
+    await session.enter(proved)
     return Done("Logged in", f"CAPABILITY {' '.join(session.capabilities())}")
 
 
-def _failed(session: Session, refused: Refused) -> Refused | Disconnect:
+def _failed(session: Session, error: LoginFailed) -> Refused | Disconnect:
     """How a login fails: the last one that is allowed ends the session."""
+    refused = Refused(error.code, str(error))
+    if error.code not in GUESSES:
+        return refused
     session.failed_logins += 1
     if session.failed_logins < session.limits.failed_logins:
         return refused

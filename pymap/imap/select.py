@@ -37,7 +37,7 @@ async def select(session: Session, command: Select) -> Done:
     await opened.sync()
     view = MailboxView(opened, command.readonly)
     view.recent = recent
-    session.view = view
+    session.view, session.mailbox_name = view, command.mailbox
     session.connection.state = State.SELECTED
     await _describe(session, view, command)
     if command.qresync is not None and command.qresync.uid_validity == mailbox.uid_validity:

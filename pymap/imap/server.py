@@ -1,14 +1,4 @@
-"""The sockets: listening, reading, writing, TLS, timeouts. Nothing else knows them.
-
-Rule 1: what can be answered from memory is answered in the call that received it, without a
-        Task. The coroutine of a command is stepped once by hand; only if it suspends does a
-        Task carry it on.
-Rule 2: one command at a time per client. What arrives meanwhile waits in the framer, and
-        beyond `Limits.receive_buffer` reading pauses.
-Rule 3: all answers to what was received together leave in one write. While the client does not
-        read them, nothing more is computed for it.
-Rule 4: no client holds the event loop for longer than SLICE_S.
-"""
+"""The listeners, and what all connections share. Only this file and `client` know of sockets."""
 
 from __future__ import annotations
 
@@ -16,31 +6,37 @@ import asyncio
 import logging
 import socket
 import ssl
-import types
-from collections.abc import AsyncIterator, Coroutine, Generator
-from contextlib import asynccontextmanager, suppress
-from ipaddress import ip_address
-from typing import Any, cast
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVar
 
+from pymap.auth.authenticator import Authenticator
+from pymap.auth.channel import network
 from pymap.backend.api import Backend
+from pymap.backend.errors import BackendError
 from pymap.backend.opened import OpenMailboxes
-from pymap.imap.handlers import HANDLERS
-from pymap.imap.session import Disconnect, Session
+from pymap.imap.client import Client, SessionInfo
+from pymap.imap.proxy import parse_networks
 from pymap.limits import Limits
-from pymap.wire.connection import BadEvent, Connection, Ready
-from pymap.wire.framer import Event, Overflow
-from pymap.wire.trace import Trace
+from pymap.observer import Observer
+from pymap.wire.errors import Refused
 
-__all__ = ["Server", "serve"]
+__all__ = ["ReloadFailed", "Server", "serve"]
 
 log = logging.getLogger("pymap.server")
 
+_Key = TypeVar("_Key", str, bytes)
+
 # A read of more than about 128 KiB makes the allocator map and unmap memory for each.
 READ_SIZE = 64 * 1024
-SLICE_S = 0.005
-CONTINUE = b"+ Ready for literal data\r\n"
-LINGER_S = 2.0
+BACKLOG = 1024
 DRAIN_S = 5.0  # for running commands at the end
+
+
+class ReloadFailed(Exception):
+    """Something could not be read again: what was read before still counts."""
 
 
 class Server:
@@ -53,36 +49,56 @@ class Server:
         limits: Limits | None = None,
         ssl_context: ssl.SSLContext | None = None,
         insecure_login: bool = False,
+        authenticator: Authenticator | None = None,
+        proxy_from: Sequence[str] = (),
     ) -> None:
-        """`ssl_context` gives STARTTLS, and `listen` implicit TLS. Without TLS, logins are taken
-        from loopback only, unless `insecure_login`."""
+        """`ssl_context` gives STARTTLS, and `listen` implicit TLS; it may be replaced while the
+        server runs, for handshakes to come. Without TLS, passwords are taken from loopback only,
+        unless `insecure_login`. Connections from the networks of `proxy_from` begin with a header
+        of the PROXY protocol."""
         self.backend = backend
         self.limits = limits or Limits()
         self.ssl_context = ssl_context
         self.insecure_login = insecure_login
+        self.authenticator = authenticator or Authenticator(backend.users)
+        self.authenticator.observe = self._authenticated
+        self.proxy_from = parse_networks(proxy_from)
         self.open_mailboxes = OpenMailboxes()
+        self.observers: list[Observer] = []
+        self.reloaders: dict[str, Callable[[], Awaitable[None]]] = {}
+        """What `reload` does, by a name for people."""
         self.clients: set[Client] = set()
         self.strangers = 0  # clients that have not logged in
         self.tasks: set[asyncio.Task[None]] = set()
         self.receive_buffer = memoryview(bytearray(READ_SIZE))
         self.hostname = socket.getfqdn()
+        self.started = time.time()
         self.closing = False
         self._listeners: list[asyncio.Server] = []
         self._idle: asyncio.Event = asyncio.Event()
+        self._last_id = 0
+        self._by_address: Counter[bytes] = Counter()
+        self._by_user: Counter[str] = Counter()
 
     async def listen(self, host: str | None, port: int, *, tls: bool = False) -> None:
         """Bind to an interface, None for all of them; clients are accepted from `open` on. Port 0
         picks a free one. Raises OSError."""
-        loop = asyncio.get_running_loop()
         # Implicit TLS begins on a plain connection as well: one that is still shaking hands is
         # a client like any other, to be counted, timed and ended.
-        listener = await loop.create_server(
+        listener = await asyncio.get_running_loop().create_server(
             lambda: Client(self, implicit_tls=tls),
             host,
             port,
-            backlog=1024,
+            backlog=BACKLOG,
             reuse_address=True,
             start_serving=False,
+        )
+        self._listeners.append(listener)
+
+    async def listen_on(self, sock: socket.socket, *, tls: bool = False) -> None:
+        """The same, on a socket that is bound already."""
+        listener = await asyncio.get_running_loop().create_server(
+            lambda: Client(self, implicit_tls=tls), sock=sock, backlog=BACKLOG, start_serving=False
         )
         self._listeners.append(listener)
 
@@ -94,7 +110,8 @@ class Server:
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """Host and port of each listening socket, in the order of `listen`."""
-        return [sock.getsockname()[:2] for listener in self._listeners for sock in listener.sockets]
+        names = [sock.getsockname() for listener in self._listeners for sock in listener.sockets]
+        return [name[:2] if isinstance(name, tuple) else (name, 0) for name in names]
 
     async def close(self, drain_s: float = DRAIN_S) -> None:
         """No new clients; running commands finish, within `drain_s`; BYE to all."""
@@ -119,10 +136,105 @@ class Server:
         for listener in self._listeners:
             await listener.wait_closed()
 
+    # -- clients come and go --
+
+    def enter(self, client: Client) -> None:
+        """A client has connected."""
+        self._last_id += 1
+        client.id = self._last_id
+        self.clients.add(client)
+        self.strangers += 1
+
+    def has_room(self, client: Client) -> bool:
+        """Whether a client that has just connected may stay; its address counts from here on."""
+        limits = self.limits
+        if source := network(client.channel.address):
+            self._by_address[source] += 1
+            if self._by_address[source] > limits.connections_per_address:
+                return False
+        return (
+            len(self.clients) <= limits.connections
+            and self.strangers <= limits.connections_before_login
+        )
+
+    def admit(self, client: Client, user: str) -> None:
+        """A client has logged in. Raises Refused if the user has too many sessions."""
+        if self._by_user[user] >= self.limits.connections_per_user:
+            raise Refused("LIMIT", "Too many sessions of this user")
+        self.strangers -= 1
+        client.user = user
+        self._by_user[user] += 1
+
+    def leave(self, client: Client) -> None:
+        """A client is gone."""
+        self.clients.discard(client)
+        if client.user is None:
+            self.strangers -= 1
+        else:
+            _uncount(self._by_user, client.user)
+        if source := network(client.channel.address):
+            _uncount(self._by_address, source)
+        self.left()
+
     def left(self) -> None:
         """A client or a task has ended."""
         if not self.clients and not self.tasks:
             self._idle.set()
+
+    def _authenticated(self, mechanism: str, result: str) -> None:
+        for observer in self.observers:
+            observer.authenticated(mechanism, result)
+
+    # -- for those who run it --
+
+    def sessions(self) -> list[SessionInfo]:
+        return [client.info() for client in self.clients]
+
+    def kick(
+        self, *, id: int | None = None, user: str | None = None, address: str | None = None
+    ) -> int:
+        """End the sessions that fit all that is given, with BYE where it can be said; returns how
+        many."""
+        chosen = [
+            client
+            for client in self.clients
+            if (id is None or client.id == id)
+            and (user is None or client.session.user == user)
+            and (address is None or client.channel.address == address)
+        ]
+        return sum(client.kick() for client in chosen)
+
+    async def reload(self) -> list[str]:
+        """Read again what is configured to be read; sessions go on. Returns what was read. Raises
+        ReloadFailed, after all have been tried, with a text that names those that failed."""
+        done, failed = [], []
+        for name, reloader in self.reloaders.items():
+            try:
+                await reloader()
+                done.append(name)
+            except (OSError, ValueError, BackendError) as error:
+                log.error("reload: %s: %s", name, error)
+                failed.append(f"{name}: {error}")
+        log.info("reloaded: %s", ", ".join(done) or "nothing")
+        if failed:
+            raise ReloadFailed("; ".join(failed))
+        return done
+
+    async def trouble(self) -> str:
+        """Why no client should be sent here now; empty if all is well."""
+        if self.closing:
+            return "shutting down"
+        try:
+            await self.backend.ping()
+        except BackendError as error:
+            return str(error)
+        return ""
+
+
+def _uncount(counts: Counter[_Key], key: _Key) -> None:
+    counts[key] -= 1
+    if not counts[key]:
+        del counts[key]
 
 
 @asynccontextmanager
@@ -135,6 +247,8 @@ async def serve(
     ssl_context: ssl.SSLContext | None = None,
     limits: Limits | None = None,
     insecure_login: bool = False,
+    authenticator: Authenticator | None = None,
+    proxy_from: Sequence[str] = (),
 ) -> AsyncIterator[Server]:
     """Run a server inside this event loop, for as long as the context lasts.
 
@@ -143,7 +257,14 @@ async def serve(
 
     Ports 0 are chosen by the system. With `tls_port`, implicit TLS comes second in `addresses`.
     """
-    server = Server(backend, limits=limits, ssl_context=ssl_context, insecure_login=insecure_login)
+    server = Server(
+        backend,
+        limits=limits,
+        ssl_context=ssl_context,
+        insecure_login=insecure_login,
+        authenticator=authenticator,
+        proxy_from=proxy_from,
+    )
     await backend.start()
     try:
         await server.listen(host, port)
@@ -154,440 +275,3 @@ async def serve(
     finally:
         await server.close()
         await backend.stop()
-
-
-class Client(asyncio.BufferedProtocol):
-    """One connection: the transport's protocol, and the Peer of its session."""
-
-    __slots__ = (
-        "_close_timer", "_closed", "_eof", "_handshaking", "_last_heard", "_left", "_out",
-        "_paused", "_reading", "_resumed", "_running", "_stranger", "_task", "_timer", "_waiter",
-        "_woken",
-        "_write_timer", "connection", "implicit_tls", "loop", "name", "secure", "server",
-        "session", "tls", "trace", "transport",
-    )  # fmt: skip
-
-    def __init__(self, server: Server, implicit_tls: bool) -> None:
-        self.server = server
-        self.implicit_tls = implicit_tls
-        self.tls = False
-        self.loop = asyncio.get_running_loop()
-        self.connection = Connection(server.limits, server.backend.delimiter)
-        self.session = Session(
-            self.connection, self, server.backend, server.open_mailboxes, HANDLERS
-        )
-        self.name = "?"
-        self.secure = False
-        self.trace: Trace | None = None
-        self.transport: asyncio.Transport | None = None
-        self._out: list[bytes | memoryview] = []
-        self._task: asyncio.Task[None] | None = None
-        self._running = False  # a command is being carried out
-        self._reading = True
-        self._paused = False  # the transport's buffer is full
-        self._resumed: asyncio.Future[None] | None = None
-        self._waiter: asyncio.Future[None] | None = None  # `line` waits
-        self._woken = False
-        self._closed = False
-        self._eof = False
-        self._left = False
-        self._handshaking = False
-        self._stranger = False
-        self._last_heard = self.loop.time()
-        self._timer: asyncio.TimerHandle | None = None
-        self._write_timer: asyncio.TimerHandle | None = None
-        self._close_timer: asyncio.TimerHandle | None = None
-
-    # -- asyncio calls these --
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.transport = cast(asyncio.Transport, transport)
-        server = self.server
-        peer = transport.get_extra_info("peername")
-        self.name = f"{peer[0]}:{peer[1]}" if isinstance(peer, tuple) else "local"
-        self.secure = server.insecure_login or _is_local(peer)
-        if log.isEnabledFor(logging.DEBUG):
-            self.trace = Trace(lambda side, line: log.debug("%s %s %s", self.name, side, line))
-        server.clients.add(self)
-        server.strangers += 1
-        self._stranger = True
-        limits = server.limits
-        if len(server.clients) > limits.connections or (
-            server.strangers > limits.connections_before_login
-        ):
-            if self.implicit_tls:
-                self.abort()
-                return
-            self.session.bye("Too many connections", "UNAVAILABLE")
-            self._close()
-            return
-        self._timer = self.loop.call_later(limits.login_timeout_s, self._check_time)
-        if self.implicit_tls:
-            self.transport.pause_reading()
-            self._running = True
-            self._carry(self._greet_over_tls())
-            return
-        self.session.greet(server.hostname)
-        self._flush()
-
-    async def _greet_over_tls(self) -> None:
-        await self.start_tls()
-        self.session.greet(self.server.hostname)
-        self._flush()
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        # One buffer for all clients: it is emptied before anyone else can read.
-        return self.server.receive_buffer
-
-    def buffer_updated(self, nbytes: int) -> None:
-        if self._closed:
-            return
-        self._last_heard = self.loop.time()
-        self.connection.receive_data(self.server.receive_buffer[:nbytes])
-        self._process()
-
-    def eof_received(self) -> bool:
-        """The client sends no more, but may still read: what it has asked for is answered. (Over
-        TLS there is no half of a connection; there the transport closes itself.)"""
-        self._eof = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-        elif not self._running and not self._closed:
-            self._close()
-        return not self.tls
-
-    def pause_writing(self) -> None:
-        self._paused = True
-        self._write_timer = self.loop.call_later(self.server.limits.write_timeout_s, self.abort)
-
-    def resume_writing(self) -> None:
-        self._paused = False
-        if self._write_timer is not None:
-            self._write_timer.cancel()
-            self._write_timer = None
-        if self._resumed is not None and not self._resumed.done():
-            self._resumed.set_result(None)
-        elif not self._running:
-            self._process()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._closed = True
-        if self._left:
-            return
-        self._left = True
-        for timer in (self._timer, self._write_timer, self._close_timer):
-            if timer is not None:
-                timer.cancel()
-        task = self._task
-        if task is not None and not task.done():
-            task.cancel()
-        self._run(self._leave(task))
-
-    async def _leave(self, task: asyncio.Task[None] | None) -> None:
-        """What has to happen once at the end of every connection."""
-        if task is not None and not task.done():
-            await asyncio.wait((task,))
-        try:
-            await self.session.close()
-        finally:
-            self.logged_in()
-            self.server.clients.discard(self)
-            self.server.left()
-
-    # -- the Peer --
-
-    @property
-    def can_start_tls(self) -> bool:
-        return self.server.ssl_context is not None and not self.tls
-
-    def write(self, octets: bytes | memoryview) -> None:
-        if self.trace is not None:
-            self.trace.sent(octets)
-        self._out.append(octets)
-
-    async def breathe(self) -> None:
-        self._flush()
-        if self._closed:
-            raise Disconnect
-        if self._paused:
-            self._resumed = self.loop.create_future()
-            await self._resumed
-        else:
-            await asyncio.sleep(0)
-
-    async def line(self) -> bytes | None:
-        self._flush()
-        while not self._woken:
-            line = self.connection.framer.next_line()
-            if isinstance(line, Overflow):
-                self.session.bye(line.text)
-                raise Disconnect
-            if line is not None:
-                return line
-            if self.server.closing:
-                self.session.bye("Server is shutting down")
-                raise Disconnect
-            if self._eof:
-                raise Disconnect
-            self._resume_reading()
-            self._waiter = self.loop.create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        self._woken = False
-        if self._paused:
-            # News waits, in the mailbox's columns, until the client has read what it was told.
-            await self.breathe()
-        return None
-
-    def wake(self) -> None:
-        self._woken = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def start_tls(self) -> None:
-        # Whatever came behind STARTTLS came in the clear.   RFC 9051 11.1
-        self.connection.framer.discard()
-        self._flush()
-        context, limits = self.server.ssl_context, self.server.limits
-        assert self.transport is not None
-        assert context is not None
-        self._handshaking = True
-        try:
-            # What arrives behind the end of the handshake is the client's first command over
-            # TLS, and may be here before this returns.
-            self.transport = await self.loop.start_tls(
-                self.transport, self, context, server_side=True,
-                ssl_handshake_timeout=limits.login_timeout_s,
-            )  # fmt: skip
-        except OSError as error:
-            log.info("%s: TLS handshake failed: %s", self.name, error)
-            # asyncio does not tell of the end of a connection that is lost in a handshake.
-            self.loop.call_soon(self.connection_lost, error)
-            self.abort()
-            raise Disconnect from error
-        finally:
-            self._handshaking = False
-        self.tls = self.secure = True
-
-    def logged_in(self) -> None:
-        if self._stranger:
-            self._stranger = False
-            self.server.strangers -= 1
-
-    # -- carrying out what arrives --
-
-    def _process(self) -> None:
-        """Carry out what has arrived, as far as it goes without waiting."""
-        if self._running:
-            if self._waiter is not None:
-                if not self._waiter.done():
-                    self._waiter.set_result(None)
-            if self.connection.framer.waiting > self.server.limits.receive_buffer:
-                self._pause_reading()
-            return
-        until = self.loop.time() + SLICE_S
-        try:
-            while not self._paused and not self._closed:
-                event = self.connection.next_event()
-                if event is None:
-                    break
-                if isinstance(event, Ready):
-                    if self.trace is not None:
-                        self.trace.received(self.connection.last_text)
-                    self._running = True
-                    if not self._step(self.session.execute(event)):
-                        break
-                    self._running = False
-                elif isinstance(event, BadEvent):
-                    if self.trace is not None:
-                        self.trace.received(self.connection.last_text, hide=self._stranger)
-                    self.session.fail(event)
-                elif event is Event.CONTINUE:
-                    self.write(CONTINUE)
-                else:
-                    self.session.bye(event.text)
-                    raise Disconnect
-                if self.loop.time() > until:
-                    self._running = True
-                    self.loop.call_soon(self._go_on)
-                    break
-        except Disconnect:
-            self._close()
-            return
-        except Exception:
-            log.exception("%s: session failed", self.name)
-            self._close()
-            return
-        self._flush()
-        if self._eof and not self._running and not self._paused:
-            self._close()
-        elif self._paused and not self._running:
-            self._pause_reading()
-        elif not self._running:
-            self._resume_reading()
-
-    def _go_on(self) -> None:
-        self._running = False
-        if not self._closed:
-            self._process()
-
-    def _step(self, execution: Coroutine[Any, Any, None]) -> bool:
-        """Start carrying out a command; True if it is done already."""
-        if self.server.backend.eager:
-            try:
-                waits_for = execution.send(None)
-            except StopIteration:
-                return True
-            execution = _carry_on(execution, waits_for)
-        self._carry(execution)
-        return False
-
-    def _carry(self, execution: Coroutine[Any, Any, None]) -> None:
-        """Carry on with a command, or what counts as one, in a Task."""
-        self._task = task = self.loop.create_task(execution)
-        self.server.tasks.add(task)
-        task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self._task = None
-        self.server.tasks.discard(task)
-        self._running = False
-        self.server.left()
-        error = None if task.cancelled() else task.exception()
-        if error is not None and not isinstance(error, Disconnect):
-            log.error("%s: session failed", self.name, exc_info=error)
-        if self._closed:
-            return
-        if error is not None or task.cancelled():
-            self._close()
-        elif self.server.closing:
-            self.shut_down()
-        else:
-            self._process()
-
-    def _run(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        """Run something that is not a command, in a Task if need be."""
-        if self.server.backend.eager:
-            try:
-                waits_for = coroutine.send(None)
-            except StopIteration:
-                return
-            coroutine = _carry_on(coroutine, waits_for)
-        task = self.loop.create_task(coroutine)
-        self.server.tasks.add(task)
-        task.add_done_callback(self._aside_done)
-
-    def _aside_done(self, task: asyncio.Task[None]) -> None:
-        self.server.tasks.discard(task)
-        self.server.left()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("%s: leaving failed", self.name, exc_info=error)
-
-    # -- the transport --
-
-    def _flush(self) -> None:
-        if self._out and self.transport is not None:
-            out, self._out = self._out, []
-            self.transport.write(out[0] if len(out) == 1 else b"".join(out))
-
-    def _pause_reading(self) -> None:
-        if self._reading and self.transport is not None and not self.transport.is_closing():
-            self._reading = False
-            self.transport.pause_reading()
-
-    def _resume_reading(self) -> None:
-        if not self._reading and self.transport is not None and not self.transport.is_closing():
-            self._reading = True
-            self.transport.resume_reading()
-
-    def _check_time(self) -> None:
-        """End the session of a client that has been silent for too long.   RFC 9051 5.4"""
-        limits = self.server.limits
-        if self._handshaking:
-            self.abort()  # nothing can be said in the middle of a handshake
-            self.loop.call_soon(self.connection_lost, None)
-            return
-        if self._stranger:
-            self._say_bye("Login took too long")
-            return
-        left = self._last_heard + limits.idle_timeout_s - self.loop.time()
-        if left > 0 or (self._running and self._waiter is None):
-            self._timer = self.loop.call_later(max(left, 1), self._check_time)
-            return
-        self._say_bye("Idle for too long")
-
-    def _say_bye(self, text: str) -> None:
-        if not self._closed:
-            self.session.bye(text)
-            self._close()
-
-    def _close(self) -> None:
-        """Close once what was written has left; a client that does not read it is cut off.
-
-        While a client still sends, closing at once would reset the connection, and BYE would be
-        lost on its way. So only our side is closed, and what still comes is read and thrown
-        away, until the client closes its side or LINGER_S are over.
-        """
-        self._flush()
-        self._closed = True
-        transport = self.transport
-        if transport is None:
-            return
-        linger_s = self.server.limits.write_timeout_s
-        may_send = not self._eof and not self.server.closing and not transport.is_closing()
-        if may_send and transport.can_write_eof():
-            transport.write_eof()
-            self._resume_reading()
-            linger_s = LINGER_S
-        else:
-            transport.close()
-        if self._close_timer is None:
-            self._close_timer = self.loop.call_later(linger_s, self.abort)
-
-    def abort(self) -> None:
-        self._closed = True
-        if self.transport is not None:
-            self.transport.abort()
-
-    def shut_down(self) -> None:
-        """The server ends: a command that runs may finish, all else is over."""
-        if self._closed:
-            if self.transport is not None:
-                self.transport.close()  # it has been told BYE already
-        elif self._handshaking:
-            self.abort()
-        elif not self._running or self._waiter is not None:
-            self._say_bye("Server is shutting down")
-
-
-async def _carry_on(coroutine: Coroutine[Any, Any, None], waits_for: object) -> None:
-    """The rest of a coroutine that was stepped by hand and waits for `waits_for`. It is a coroutine
-    itself, for from Python 3.12 on a Task takes nothing else."""
-    await _rest(coroutine, waits_for)
-
-
-@types.coroutine
-def _rest(coroutine: Coroutine[Any, Any, None], waits_for: object) -> Generator[Any, Any, None]:
-    try:
-        while True:
-            try:
-                value = yield waits_for
-            except BaseException as error:
-                waits_for = coroutine.throw(error)
-            else:
-                waits_for = coroutine.send(value)
-    except StopIteration:
-        return
-
-
-def _is_local(peer: object) -> bool:
-    """Whether a client is on this machine: nobody can listen in between."""
-    if isinstance(peer, str):
-        return True  # a UNIX socket
-    with suppress(ValueError, TypeError, IndexError):
-        address = ip_address(cast(tuple[str, ...], peer)[0].partition("%")[0])
-        mapped = getattr(address, "ipv4_mapped", None)
-        return (mapped or address).is_loopback
-    return False

@@ -14,16 +14,20 @@ written.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
+from pymap.auth.authenticator import Authenticator, Login
+from pymap.auth.channel import Channel
 from pymap.backend.api import Account, Backend
-from pymap.backend.errors import BackendError, MailboxGone
+from pymap.backend.errors import BackendError, Corrupt, MailboxGone, Unavailable
 from pymap.backend.opened import OpenMailboxes
 from pymap.imap.columns import flag_lines
 from pymap.imap.view import MailboxView, News, Slices, spans
 from pymap.limits import Limits
+from pymap.observer import Observer
 from pymap.wire import responses as r
 from pymap.wire.capabilities import CAPABILITIES
 from pymap.wire.commands import Command
@@ -37,6 +41,8 @@ log = logging.getLogger("pymap.session")
 
 THREAD = 32 * 1024
 """Octets of a message, or of its header, from which it is taken apart off the event loop."""
+FAULTS = (Unavailable.code, Corrupt.code)
+"""Errors of a store that are not the client's doing."""
 
 
 class Done(NamedTuple):
@@ -54,15 +60,22 @@ class Peer(Protocol):
     """What a handler needs from the outside besides the backend."""
 
     @property
+    def id(self) -> int:
+        """A number for the session, given once in the life of a server."""
+
+    @property
     def name(self) -> str:
         """Who this is, for the log."""
 
     @property
-    def secure(self) -> bool:
-        """Whether nobody else can listen: TLS, or a loopback connection."""
+    def channel(self) -> Channel:
+        """The connection, as far as logging in depends on it."""
 
     @property
     def can_start_tls(self) -> bool: ...
+
+    @property
+    def observers(self) -> Sequence[Observer]: ...
 
     def write(self, octets: bytes | memoryview) -> None:
         """Send; what is written during one batch of commands leaves together."""
@@ -77,8 +90,9 @@ class Peer(Protocol):
 
     async def start_tls(self) -> None: ...
 
-    def logged_in(self) -> None:
-        """The time allowed for logging in no longer counts."""
+    def admit(self, user: str) -> None:
+        """Somebody has logged in as this user: the time allowed for it no longer counts, another
+        session of the user does. Raises Refused if it is one too many."""
 
 
 Handler = Callable[["Session", Any], Awaitable[Done | None]]
@@ -89,8 +103,9 @@ class Session:
     """The state of one client, and the execution of its commands."""
 
     __slots__ = (
-        "_account_manager", "account", "backend", "bad_commands", "connection",
-        "enabled", "failed_logins", "handlers", "limits", "open_mailboxes", "peer", "user", "view",
+        "_account_manager", "account", "authenticated_as", "authenticator", "backend",
+        "bad_commands", "commands", "connection", "enabled", "failed_logins", "handlers", "limits",
+        "mailbox_name", "open_mailboxes", "peer", "running", "user", "view",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +113,7 @@ class Session:
         connection: Connection,
         peer: Peer,
         backend: Backend,
+        authenticator: Authenticator,
         open_mailboxes: OpenMailboxes,
         handlers: dict[type[Command], Handler],
     ) -> None:
@@ -105,15 +121,20 @@ class Session:
         self.limits: Limits = connection.limits
         self.peer = peer
         self.backend = backend
+        self.authenticator = authenticator
         self.open_mailboxes = open_mailboxes
         self.handlers = handlers
-        self.user: str | None = None
+        self.user: str | None = None  # whose account it is
+        self.authenticated_as: str | None = None
         self.account: Account | None = None
         self._account_manager: AbstractAsyncContextManager[Account] | None = None
         self.view: MailboxView | None = None
+        self.mailbox_name = ""  # by which the view was selected
         self.enabled: frozenset[str] = frozenset()
-        self.bad_commands = 0
+        self.commands = 0
+        self.bad_commands = 0  # in a row
         self.failed_logins = 0
+        self.running: type[Command] | None = None
 
     # -- what is switched on --
 
@@ -150,7 +171,11 @@ class Session:
             names[names.index("LITERAL+")] = "LITERAL-"
             if self.peer.can_start_tls:
                 names.append("STARTTLS")
-            return names + (["AUTH=PLAIN", "AUTH=LOGIN"] if self.peer.secure else ["LOGINDISABLED"])
+            channel = self.peer.channel
+            names += [f"AUTH={name}" for name in self.authenticator.mechanisms(channel)]
+            if not self.authenticator.takes_passwords(channel):
+                names.append("LOGINDISABLED")
+            return names
         names = [e.name for e in CAPABILITIES]
         names[names.index("APPENDLIMIT")] = f"APPENDLIMIT={self.limits.append}"
         return names
@@ -165,14 +190,19 @@ class Session:
 
     # -- logging in --
 
-    async def enter(self, user: str) -> None:
-        """Open the account; from here on the session is authenticated."""
-        manager = self.backend.account(user)
-        self.account = await manager.__aenter__()
-        self._account_manager = manager
-        self.user = user
+    async def enter(self, login: Login) -> None:
+        """Open the account; from here on the session is authenticated. Raises Refused if the user
+        has too many sessions."""
+        manager = self.backend.account(login.user)
+        account = await manager.__aenter__()
+        try:
+            self.peer.admit(login.user)
+        except Refused:
+            await manager.__aexit__(None, None, None)
+            raise
+        self.account, self._account_manager = account, manager
+        self.user, self.authenticated_as = login
         self.connection.state = State.AUTHENTICATED
-        self.peer.logged_in()
 
     def authenticated(self) -> Account:
         """The account; the state machine has checked that there is one."""
@@ -214,13 +244,17 @@ class Session:
     async def execute(self, ready: Ready) -> None:
         """Carry out one command. Raises Disconnect when the session is over."""
         command, spec = ready.command, ready.spec
+        began = perf_counter()
+        self.running = type(command)
         try:
             done = await self.handlers[type(command)](self, command)
             if done is None:
+                self._note(type(command), r.Condition.OK, began)
                 return
             answer = r.Tagged(command.tag, r.Condition.OK, done.text, done.code)
             self.bad_commands = 0
         except Disconnect:
+            self._note(type(command), r.Condition.OK, began)
             raise
         except Exception as error:
             answer = self._failure(command.tag, error, type(command).__name__)
@@ -237,10 +271,31 @@ class Session:
                 self.send(answer)
                 raise
         self.send(answer)
+        self._note(type(command), answer.condition, began)
+
+    def _note(self, command: type[Command] | None, result: r.Condition, began: float) -> None:
+        """A command has been carried out."""
+        self.running = None
+        self.commands += 1
+        debug = log.isEnabledFor(logging.DEBUG)
+        if not debug and not self.peer.observers:
+            return
+        seconds = perf_counter() - began
+        name = "?" if command is None else command.__name__.upper()
+        outcome = result.value.decode("ascii").lower()
+        for observer in self.peer.observers:
+            observer.commanded(name, outcome, seconds)
+        if debug:
+            fields = {"session": self.peer.id, "command": name, "result": outcome,
+                      "seconds": round(seconds, 6)}  # fmt: skip
+            log.debug("%s: %s %s in %.3f ms", self.peer.name, name, outcome, seconds * 1000,
+                      extra={"fields": fields})  # fmt: skip
 
     def fail(self, bad: BadEvent) -> None:
         """Answer a command that never reached its handler."""
-        self.send(self._failure(bad.tag, bad.error, "a command"))
+        answer = self._failure(bad.tag, bad.error, "a command")
+        self.send(answer)
+        self._note(None, answer.condition, perf_counter())
 
     def _failure(self, tag: str, error: Exception, name: str) -> r.Tagged:
         match error:
@@ -257,9 +312,16 @@ class Session:
                     self.view.saved = NO_UIDS
                 return r.Tagged(tag, r.Condition.NO, str(error), error.code)
             case BackendError():
+                if error.code in FAULTS:
+                    self._tell_of_fault(error.code)
                 return r.Tagged(tag, r.Condition.NO, str(error), error.code)
         log.error("%s: %s failed", self.peer.name, name, exc_info=error)
+        self._tell_of_fault("SERVERBUG")
         return r.Tagged(tag, r.Condition.NO, "Internal error", "SERVERBUG")
+
+    def _tell_of_fault(self, code: str) -> None:
+        for observer in self.peer.observers:
+            observer.backend_failed(code)
 
     async def pause_after(self, ranges: int) -> None:
         """Let others have their turn behind a step over a set of so many ranges, if that took

@@ -14,7 +14,7 @@ from .conftest import Connect, Spawn
 
 
 async def test_1000_listeners_hear_of_an_append(spawn: Spawn, connect: Connect) -> None:
-    process = await spawn()
+    process = await spawn("--limit", "connections_per_user=1001")
     writer = await (await connect(process)).login()
     before = process.memory
     idlers = [await (await connect(process)).login(b"INBOX") for _ in range(1000)]
