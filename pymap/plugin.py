@@ -34,6 +34,10 @@ class Service(ABC):
         """Raises ValueError or OSError with a text for the operator."""
         return cls()
 
+    def load(self) -> None:
+        """Import what `run` needs. Called before the process becomes the user that `--set-uid`
+        names, who may not be able to read where Python's modules are."""
+
     @abstractmethod
     def run(self, server: Server) -> AbstractAsyncContextManager[None]:
         """Serve for as long as the context lasts."""

@@ -14,7 +14,7 @@ import pytest
 from pymap.backend.dict import DictBackend
 from pymap.imap.server import serve
 
-from .client import Client
+from .client import Client, becomes
 from .conftest import Connect, Spawn
 
 DEMO = ("dict", "--demo-data")
@@ -290,17 +290,20 @@ async def test_debug_shows_the_protocol_and_no_secret(spawn: Spawn, connect: Con
 
 
 async def test_without_debug_the_log_is_short(spawn: Spawn, connect: Connect) -> None:
-    process = await spawn()
+    process = await spawn("--no-service", "admin")
     client = await (await connect(process)).login(b"INBOX")
     await client.command(b"XYZZY")
     await client.append(b"x")
     client.send(b"\xff\0garbage\r\n")
     await client.line()
-    assert len(process.output.splitlines()) == 1
+    assert await becomes(lambda: "login:" in process.output)
+    start, login = process.output.splitlines()
+    assert "IMAP on" in start
+    assert "login: address=127.0.0.1" in login
 
 
 async def test_the_start_has_one_line(spawn: Spawn) -> None:
-    process = await spawn(backend=DEMO)
+    process = await spawn("--no-service", "admin", backend=DEMO)
     assert len(process.output.splitlines()) == 1
     assert f"127.0.0.1:{process.addresses[0][1]}" in process.output
 
