@@ -10,11 +10,11 @@ from pymap.backend.api import NewMessage, digest
 from pymap.imap.mailboxes import open_target
 from pymap.imap.session import THREAD, Done, Session
 from pymap.imap.store import check_flags
-from pymap.wire.commands import Append, Message
+from pymap.wire.commands import Append
 from pymap.wire.errors import Refused
-from pymap.wire.types import InternalDate
+from pymap.wire.types import Flag, InternalDate
 
-__all__ = ["append"]
+__all__ = ["append", "new_message"]
 
 BREATH = 32  # messages parsed until others get their turn
 _HEADER_END = re.compile(rb"\r?\n\r?\n|\A\r?\n")
@@ -33,17 +33,23 @@ async def append(session: Session, command: Append) -> Done:
     now = InternalDate(int(time.time()))
     messages = []
     for message in command.messages:
-        messages.append(await _new_message(message, now))
+        date = message.internal_date or now
+        messages.append(await new_message(message.content, message.flags, date))
         if len(messages) % BREATH == 0:
             await session.peer.breathe()
     uids = await target.append(messages)
+    octets = sum(len(message.content) for message in messages)
+    for observer in session.peer.observers:
+        observer.appended(len(messages), octets, "append")
     return Done("APPEND completed", f"APPENDUID {target.uid_validity} {uids}")
 
 
-async def _new_message(message: Message, now: InternalDate) -> NewMessage:
-    content = message.content
+async def new_message(
+    content: bytes, flags: frozenset[Flag], internal_date: InternalDate
+) -> NewMessage:
+    """With its digest; a large one is taken apart in a thread."""
     made = digest(content) if len(content) < THREAD else await asyncio.to_thread(digest, content)
-    return NewMessage(content, message.flags, message.internal_date or now, made)
+    return NewMessage(content, flags, internal_date, made)
 
 
 def _refuse_utf8_header(content: bytes) -> None:

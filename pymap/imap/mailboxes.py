@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
-from pymap.backend.api import DELIMITER, Mailbox, MailboxStatus
+from pymap.backend.api import DELIMITER, Account, Mailbox, MailboxStatus
 from pymap.backend.errors import BackendError, CannotDo, MailboxExists, MailboxNotFound
 from pymap.imap.session import Done, Session
 from pymap.limits import Limits
@@ -25,10 +26,13 @@ from pymap.wire.types import UidSet, fold_inbox
 __all__ = [
     "check_name",
     "create",
+    "create_mailbox",
     "delete",
+    "delete_mailbox",
     "namespace",
     "open_target",
     "rename",
+    "rename_mailbox",
     "status",
     "status_items",
     "subscribe",
@@ -48,7 +52,7 @@ def check_name(name: str, limits: Limits) -> str:
     """A name that a mailbox may get. A trailing delimiter says that the client means to make
     inferiors, and is not part of it (RFC 9051 6.3.4)."""
     name = name.removesuffix(DELIMITER)
-    if not name or name.startswith(DELIMITER) or DELIMITER * 2 in name:
+    if not all(name.split(DELIMITER)):
         raise CannotDo("A level of the name is empty")
     if _FORBIDDEN.search(name):
         raise CannotDo("The name has a control character")
@@ -67,15 +71,69 @@ async def open_target(session: Session, name: str) -> Mailbox:
         raise Refused("TRYCREATE", str(error)) from error
 
 
-async def create(session: Session, command: Create) -> Done:
-    """RFC 9051 6.3.4, RFC 6154 3; MAILBOXID RFC 8474 4.2"""
-    name = check_name(command.mailbox, session.limits)
+# -- the rules, for whoever makes and removes mailboxes: a session, the admin service --
+
+
+async def create_mailbox(
+    account: Account, limits: Limits, name: str, special_use: Sequence[str] = ()
+) -> tuple[str, Mailbox]:
+    """Returns also the name that it got.   RFC 9051 6.3.4, RFC 6154 3"""
+    name = check_name(name, limits)
     by_folded = {use.lower(): use for use in _SPECIAL_USES}
     try:
-        uses = tuple(by_folded[use.lower()] for use in command.special_use)
+        uses = tuple(by_folded[use.lower()] for use in special_use)
     except KeyError as error:
         raise Refused("USEATTR", "Unknown special use") from error
-    made = await session.authenticated().create(name, uses)
+    return name, await account.create(name, uses)
+
+
+async def delete_mailbox(account: Account, name: str) -> None:
+    """A name that is only a level above others cannot be deleted: RFC 9051 6.3.5."""
+    if name == INBOX:
+        raise CannotDo("INBOX cannot be deleted")
+    try:
+        await account.delete(name)
+    except MailboxNotFound:
+        below = name + DELIMITER
+        if any(info.name.startswith(below) for info in await account.mailboxes()):
+            raise Refused("HASCHILDREN", "Only its inferiors can be deleted") from None
+        raise
+
+
+async def rename_mailbox(account: Account, limits: Limits, name: str, new_name: str) -> None:
+    """RFC 9051 6.3.6"""
+    new_name = check_name(new_name, limits)
+    if name == INBOX:
+        return await _rename_inbox(account, new_name)
+    if new_name == name:
+        raise MailboxExists
+    if new_name.startswith(name + DELIMITER):
+        raise CannotDo("A mailbox cannot become its own inferior")
+    await account.rename(name, new_name)
+
+
+async def _rename_inbox(account: Account, new_name: str) -> None:
+    """The messages move to a new mailbox, INBOX stays and is empty, its inferiors stay where they
+    are. It is made first, so that a crash loses nothing.   RFC 9051 6.3.6"""
+    inbox = await account.open(INBOX)
+    target = await account.create(new_name)
+    try:
+        snapshot = await inbox.snapshot()
+        await inbox.move(UidSet.from_sorted(snapshot.uids), target)
+    except BackendError:
+        if not (await target.snapshot()).uids:
+            await account.delete(new_name)  # nothing came: it can be tried again
+        raise
+
+
+# -- the commands --
+
+
+async def create(session: Session, command: Create) -> Done:
+    """MAILBOXID RFC 8474 4.2"""
+    name, made = await create_mailbox(
+        session.authenticated(), session.limits, command.mailbox, command.special_use
+    )
     shown = session.shown(name)
     if session.rev2 and command.supplied.removesuffix(session.delimiter) != shown:
         session.send(r.ListResponse(shown, (), session.delimiter, old_name=command.supplied))
@@ -83,22 +141,13 @@ async def create(session: Session, command: Create) -> Done:
 
 
 async def delete(session: Session, command: Delete) -> Done:
-    """A name that is only a level above others cannot be deleted: RFC 9051 6.3.5."""
     account, name = session.authenticated(), command.mailbox
-    if name == INBOX:
-        raise CannotDo("INBOX cannot be deleted")
     selected = session.view
     is_own = selected is not None and selected.mailbox.id == await _id_of(session, name)
-    try:
-        await account.delete(name)
-        if is_own:
-            # The client throws away the mailbox that it has selected: no reason for BYE.
-            session.deselect()
-    except MailboxNotFound:
-        below = name + DELIMITER
-        if any(info.name.startswith(below) for info in await account.mailboxes()):
-            raise Refused("HASCHILDREN", "Only its inferiors can be deleted") from None
-        raise
+    await delete_mailbox(account, name)
+    if is_own:
+        # The client throws away the mailbox that it has selected: no reason for BYE.
+        session.deselect()
     return Done("DELETE completed")
 
 
@@ -110,32 +159,7 @@ async def _id_of(session: Session, name: str) -> str | None:
 
 
 async def rename(session: Session, command: Rename) -> Done:
-    """RFC 9051 6.3.6"""
-    account, name = session.authenticated(), command.mailbox
-    new_name = check_name(command.new_name, session.limits)
-    if name == INBOX:
-        return await _rename_inbox(session, new_name)
-    if new_name == name:
-        raise MailboxExists
-    if new_name.startswith(name + DELIMITER):
-        raise CannotDo("A mailbox cannot become its own inferior")
-    await account.rename(name, new_name)
-    return Done("RENAME completed")
-
-
-async def _rename_inbox(session: Session, new_name: str) -> Done:
-    """The messages move to a new mailbox, INBOX stays and is empty, its inferiors stay where they
-    are. It is made first, so that a crash loses nothing.   RFC 9051 6.3.6"""
-    account = session.authenticated()
-    inbox = await account.open(INBOX)
-    target = await account.create(new_name)
-    try:
-        snapshot = await inbox.snapshot()
-        await inbox.move(UidSet.from_sorted(snapshot.uids), target)
-    except BackendError:
-        if not (await target.snapshot()).uids:
-            await account.delete(new_name)  # nothing came: it can be tried again
-        raise
+    await rename_mailbox(session.authenticated(), session.limits, command.mailbox, command.new_name)
     return Done("RENAME completed")
 
 
