@@ -19,12 +19,41 @@ ROOT = Path(__file__).parents[1]
 LAYERS: dict[str, list[str]] = {
     "pymap.__main__": ["pymap.main"],
     "pymap.main": [
-        "pymap.config", "pymap.plugin", "pymap.imap.server", "pymap.auth",
+        "pymap.daemon", "pymap.options", "pymap.logs", "pymap.tls", "pymap.auth", "pymap.config",
         "pymap.backend.api", "pymap.backend.errors",
     ],
+    "pymap.daemon": [
+        "pymap.imap.server", "pymap.plugin", "pymap.auth", "pymap.config", "pymap.logs",
+        "pymap.systemd", "pymap.tls", "pymap.backend.api", "pymap.backend.errors",
+    ],
+    # Options: three places where they stand, one value that they make.
+    "pymap.options": [
+        "pymap.options.arguments", "pymap.options.explain", "pymap.options.layers",
+        "pymap.plugin", "pymap.config", "pymap.backend.api",
+    ],
+    "pymap.options.arguments": ["pymap.options.layers", "pymap.options.values", "pymap.config"],
+    "pymap.options.explain": ["pymap.options.layers"],
+    "pymap.options.layers": [],
+    "pymap.options.values": [],
+    # Services.
+    "pymap.admin": [
+        "pymap.admin.formats", "pymap.plugin", "pymap.imap", "pymap.auth", "pymap.mime",
+        "pymap.wire", "pymap.tls", "pymap.backend.api", "pymap.backend.errors",
+    ],
+    # Files of mail; those of a Maildir are the backend's.
+    "pymap.admin.formats": [
+        "pymap.backend.maildir.filenames", "pymap.backend.maildir.keywords",
+        "pymap.backend.maildir.layout", "pymap.backend.maildir.uidlist", "pymap.backend.errors",
+        "pymap.mime", "pymap.wire",
+    ],
+    "pymap.http": ["pymap.plugin", "pymap.observer", "pymap.imap.server", "pymap.wire.parse"],
+    # The process around the server.
+    "pymap.logs": ["pymap.config"],
+    "pymap.systemd": [],
+    "pymap.tls": ["pymap.config"],
     "pymap.plugin": ["pymap.backend.api", "pymap.backend.errors"],
     "pymap.imap": [
-        "pymap.wire", "pymap.mime", "pymap.auth",
+        "pymap.wire", "pymap.mime", "pymap.auth", "pymap.tls", "pymap.observer",
         "pymap.backend.api", "pymap.backend.errors", "pymap.backend.index", "pymap.backend.opened",
     ],
     "pymap.auth": ["pymap.backend.api", "pymap.backend.errors"],
@@ -50,9 +79,10 @@ LAYERS: dict[str, list[str]] = {
     # Plain values, and the package itself with its version: open to all.
     "pymap.config": ["pymap.limits"],
     "pymap.limits": [],
+    "pymap.observer": [],
     "pymap": [],
 }  # fmt: skip
-OPEN_TO_ALL = {"pymap", "pymap.limits", "pymap.config"}
+OPEN_TO_ALL = {"pymap", "pymap.limits", "pymap.config", "pymap.observer"}
 FOR_TYPES = {
     "pymap.backend.api": "pymap.backend.index",  # the columns that a mailbox hands over
     "pymap.plugin": "pymap.imap.server",  # what a service runs beside

@@ -68,6 +68,7 @@ class Place:
         if ROOT:
             group = str(OWNER.pw_gid)
             options = ("--set-uid", OWNER.pw_name, "--set-gid", group, *options)
+        options = ("--limit", "connections_per_user=2000", *options)
         log = self.base / f"pymap{len(self.started)}.log"
         backend = ("maildir", str(self.users), "--layout", self.layout)
         with self._python_for_owner():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from server.client import becomes
 
 from .client import Mail
 from .conftest import Connect, NewPlace
@@ -70,7 +71,11 @@ async def test_what_lines_may_say(new_place: NewPlace, connect: Connect) -> None
     client = await Mail.to(server.addresses[0])
     await client.enter("new")
     await client.close()
-    assert any("3" in x for x in server.output.splitlines() if "users" in x), server.output
+
+    def told() -> bool:
+        return any("3" in x for x in server.output.splitlines() if "users" in x)
+
+    assert await becomes(told), server.output
 
 
 @pytest.mark.parametrize("name", ["..", ".", "../x", "a/b", "../../etc", "/abs", "x/../../y"])
