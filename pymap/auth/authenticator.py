@@ -309,6 +309,7 @@ class Authenticator:
             octets(prepare_or_keep(known)), octets(prepared)
         ):
             return True
+        self._passwords.schemes = self.users.schemes() or frozenset()
         for text in dict.fromkeys((password, prepared)):
             if await self._passwords.verify(user, text):
                 return True

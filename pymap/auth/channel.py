@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
-__all__ = ["Channel", "network"]
+__all__ = ["Channel", "network", "plain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,14 @@ class Channel:
     tls: bool = False
     certificate: tuple[str, ...] = ()
     end_point: bytes = b""
+
+
+def plain(address: str) -> str:
+    """An IPv4 address in its own form, where a socket for IPv6 has taken the connection."""
+    with suppress(ValueError):
+        mapped = getattr(ip_address(address.partition("%")[0]), "ipv4_mapped", None)
+        return address if mapped is None else str(mapped)
+    return address
 
 
 def network(address: str) -> bytes:

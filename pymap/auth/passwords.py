@@ -6,8 +6,9 @@ Rule 1: how long a refusal takes does not tell whether the user exists. What hol
           the same computation, on the value of the user who has it.
         * Where all users have the same scheme and parameters, that is all. Where schemes are
           mixed, a user of a cheaper one is refused after that work and the one of the own scheme.
-        * "Lately seen" is tried by an existing user within the last hour. From the start to the
-          first such login, and where there are only cheap schemes, a refusal costs nothing.
+        * "Lately seen" is tried by an existing user within the last hour. Until then it is the
+          costliest scheme that the store says its users have; where it does not know, and where
+          there are only cheap schemes, a refusal costs nothing.
         * A right password may be answered sooner: who gives it knows that the user exists.
         * Not covered is how long the store takes to look the user up.
 Rule 2: nor does it tell how much of the password is right: comparison is in constant time.
@@ -29,8 +30,9 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 
-from pymap.auth.schemes import LONGEST, Check, Unusable, hash, octets, parse
+from pymap.auth.schemes import LONGEST, SLOW, Check, Unusable, hash, octets, parse
 from pymap.backend.api import User
 
 __all__ = ["Passwords", "hash", "verify"]
@@ -64,6 +66,8 @@ class Passwords:
         self._right: dict[bytes, float] = {}  # digest -> until when, which ascends
         self._costliest = _NOBODY
         self._seen = 0.0
+        self.schemes: frozenset[str] = frozenset()
+        """Those of the users, as far as that is known."""
 
     async def verify(self, user: User | None, password: str) -> bool:
         secret = octets(password)
@@ -73,7 +77,8 @@ class Passwords:
         if user is None or check.cost == 0:
             if check.matches(secret):
                 return True
-            return self._decoy().cost > 0 and await self._in_thread(lambda: self._waste(secret))
+            idle = self._decoy().cost == 0 and self.schemes.isdisjoint(SLOW)
+            return not idle and await self._in_thread(lambda: self._waste(secret))
         known, digest = user, self._digest(user, secret)
         return self._remembers(digest) or await self._in_thread(
             lambda: self._compute(known, check, secret, digest)
@@ -104,12 +109,20 @@ class Passwords:
 
     def _waste(self, secret: bytes) -> bool:
         """The work of somebody else's login; False."""
+        if self._decoy().cost == 0:
+            self._expect()
         try:
             self._decoy().matches(secret)
         except Unusable:  # it was not a moment ago
             with self._lock:
                 self._costliest = _NOBODY
         return False
+
+    def _expect(self) -> None:
+        """Nobody has come yet: make a value as users have."""
+        for scheme in self.schemes.intersection(SLOW):
+            with suppress(ValueError):  # its library is missing: nobody logs in with it
+                self._see(parse(hash("decoy", scheme)))
 
     # -- what is remembered --
 

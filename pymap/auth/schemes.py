@@ -27,7 +27,9 @@ from typing import Any, ClassVar, NamedTuple
 
 from pymap.backend.api import SCHEME_PREFIX
 
-__all__ = ["LONGEST", "SCHEMES", "Check", "Unusable", "hash", "octets", "parse", "take_apart"]
+__all__ = [
+    "LONGEST", "SCHEMES", "SLOW", "Check", "Unusable", "hash", "octets", "parse", "take_apart",
+]  # fmt: skip
 
 LONGEST = 4096
 """Octets of a password; libpass takes no more."""
@@ -375,3 +377,8 @@ SCHEMES: dict[str, Scheme] = {
     "MD5-CRYPT": _Crypt("MD5-CRYPT", makes="1"),
     "CRYPT": _Crypt("CRYPT", makes="2"),  # as Dovecot's is
 }
+
+SLOW = frozenset(
+    name for name, scheme in SCHEMES.items() if not isinstance(scheme, _Plain | _Digest)
+)
+"""Those that are worth a thread."""

@@ -24,7 +24,7 @@ from dataclasses import replace
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
-from pymap.auth.channel import Channel
+from pymap.auth.channel import Channel, plain
 from pymap.imap.handlers import HANDLERS
 from pymap.imap.proxy import ProxyHeader, trusted
 from pymap.imap.session import Disconnect, Session
@@ -124,7 +124,7 @@ class Client(asyncio.BufferedProtocol):
         self._timer = self.loop.call_later(server.limits.login_timeout_s, self._check_time)
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
-            address, port = peer[:2]
+            address, port = plain(peer[0]), peer[1]
         else:
             # A UNIX socket has a path, often an empty one. None: the client is gone already.
             address, port = "unknown" if peer is None else "", 0
@@ -374,7 +374,7 @@ class Client(asyncio.BufferedProtocol):
             commands=session.commands,
             received=self.received,
             sent=self.sent,
-            authenticated_as=session.authenticated_as or "",
+            authenticated_as=session.acting or "",
         )
 
     # -- carrying out what arrives --
@@ -546,6 +546,9 @@ class Client(asyncio.BufferedProtocol):
             linger_s = LINGER_S
         else:
             transport.close()
+            if self.server.closing and not transport.get_write_buffer_size():
+                # Over TLS the client has to answer, and one that is out of reach never will.
+                linger_s = LINGER_S / 2
         if self._close_timer is None:
             self._close_timer = self.loop.call_later(linger_s, self.abort)
 

@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager
 from typing import TypeVar
 
 from pymap.auth.authenticator import Authenticator
-from pymap.auth.channel import network
+from pymap.auth.channel import network, plain
 from pymap.backend.api import Backend
 from pymap.backend.errors import BackendError
 from pymap.backend.opened import OpenMailboxes
@@ -200,7 +200,7 @@ class Server:
             for client in self.clients
             if (id is None or client.id == id)
             and (user is None or client.session.user == user)
-            and (address is None or client.channel.address == address)
+            and (address is None or client.channel.address == plain(address))
         ]
         return sum(client.kick() for client in chosen)
 

@@ -143,6 +143,11 @@ class Session:
         return "IMAP4REV2" in self.enabled
 
     @property
+    def acting(self) -> str | None:
+        """Who has logged in, if it is not the user whose account it is: a master."""
+        return None if self.authenticated_as == self.user else self.authenticated_as
+
+    @property
     def condstore(self) -> bool:
         return "CONDSTORE" in self.enabled
 

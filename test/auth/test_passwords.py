@@ -462,3 +462,14 @@ async def test_login_with_a_stored_hash(scheme: str) -> None:
         finally:
             writer.close()
             await writer.wait_closed()
+
+
+async def test_the_first_refusal_costs_what_users_cost_where_the_store_knows() -> None:
+    slow = Passwords()
+    slow.schemes = frozenset({"PLAIN", "SCRAM-SHA-256"})
+    assert not await slow.verify(None, "guess")
+    assert slow._costliest.cost == parse(passwords.hash("x", "SCRAM-SHA-256")).cost
+    cheap = Passwords()
+    cheap.schemes = frozenset({"PLAIN", "SSHA512"})
+    assert not await cheap.verify(None, "guess")
+    assert cheap._costliest.cost == 0

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 import ssl
 
 import pytest
 
-from pymap.imap.server import ReloadFailed
+from pymap.backend.dict import DictBackend
+from pymap.imap.server import ReloadFailed, serve
 from pymap.limits import Limits
 from pymap.observer import Observer
 
-from .client import becomes
+from .client import Client, becomes
 from .conftest import Connect, alone
 
 
@@ -59,7 +61,7 @@ async def test_sessions(imap_server, connect: Connect) -> None:
     assert (idle.user, idle.state, idle.mailbox, idle.command) == (
         "demouser", "selected", "INBOX", "IDLE",
     )  # fmt: skip
-    assert idle.authenticated_as == "demouser"
+    assert idle.authenticated_as == ""  # as itself
     assert idle.commands == 2
     assert idle.received == len(b"t1 LOGIN demouser demopass\r\nt2 SELECT INBOX\r\nidle IDLE\r\n")
     assert idle.sent > 500
@@ -216,3 +218,33 @@ async def test_trouble(imap_server) -> None:
     closing = asyncio.ensure_future(server.close())
     await closing
     assert await server.trouble() == "shutting down"
+
+
+async def test_an_ipv4_client_of_a_dual_stack_socket_has_its_own_address() -> None:
+    """As a socket that systemd binds is."""
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("no IPv6 here")
+    async with serve(DictBackend({"demouser": "demopass"})) as server:
+        listening = socket.create_server(
+            ("::", 0), family=socket.AF_INET6, dualstack_ipv6=True
+        )  # fmt: skip
+        await server.listen_on(listening)
+        await server.open()
+        client = await Client.connect(("127.0.0.1", listening.getsockname()[1]))
+        await client.login()
+        (session,) = server.sessions()
+        assert session.address.startswith("127.0.0.1:")
+        assert server.kick(address="::ffff:127.0.0.1") == 1
+        await client.rest()
+
+
+async def test_the_end_does_not_wait_for_a_client_that_is_out_of_reach(
+    imap_server, connect: Connect, server_tls: ssl.SSLContext, client_tls: ssl.SSLContext
+) -> None:
+    server = await imap_server(ssl_context=server_tls, tls_port=0)
+    client = await (await connect(server.addresses[1], ssl=client_tls)).login(b"INBOX")
+    client.writer.transport.pause_reading()  # it does not answer the end of TLS either
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    await server.close(drain_s=30)
+    assert loop.time() - began < 10
