@@ -104,10 +104,14 @@ class Attempt:
         self._admitted: tuple[str, str] | None = None
         self._over = False
 
-    async def admit(self, name: str, wanted: str = "", counted: str | None = None) -> None:
-        """Who they say they are, and whom they want to act for. `counted` is the name that failures
-        count under, if it is another. Waits as the throttle wants it; raises LoginFailed."""
+    def claim(self, name: str, wanted: str = "") -> None:
+        """Who they say they are, and whom they want to act for: for the log."""
         self._name, self._wanted = name, wanted
+
+    async def admit(self, name: str, wanted: str = "", counted: str | None = None) -> None:
+        """The same, and all is there that is to be checked. `counted` is the name that failures
+        count under, if it is another. Waits as the throttle wants it; raises LoginFailed."""
+        self.claim(name, wanted)
         # One user, one count, however the name is spelled.
         counted = prepare_or_keep(name if counted is None else counted)[:SHOWN]
         try:

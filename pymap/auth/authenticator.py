@@ -211,7 +211,7 @@ class Authenticator:
         algorithm = SCRAM[without_plus]
         first = scram.client_first((yield b""))
         name = prepare(first.user)  # RFC 5802 5.1, on "n"
-        await attempt.admit(first.user, first.authorization_id)
+        attempt.claim(first.user, first.authorization_id)
         user = await self._find(first.user)
         shown = self._keys.show(algorithm, user, name, self.users.schemes())
         try:
@@ -220,7 +220,10 @@ class Authenticator:
                 end_point=attempt.channel.end_point if plus else b"",
                 plus_announced=f"{without_plus}-PLUS" in self.mechanisms(attempt.channel),
             )  # fmt: skip
-            conversation.client_final((yield conversation.challenge))
+            final = yield conversation.challenge
+            # Not before: who is admitted has a turn, and a client that says no more would keep it.
+            await attempt.admit(first.user, first.authorization_id)
+            conversation.client_final(final)
         except scram.WrongBinding:
             raise attempt.failed(Reason.BINDING) from None
         answer = await self._keys.answer(algorithm, shown, conversation)

@@ -776,7 +776,6 @@ async def test_nothing_is_looked_at_before_the_throttle_admits() -> None:
         world.auth.login(TLS, "alice", "secret"),
         world.auth.login(TLS, "bob*alice", "secret"),
         world.say("PLAIN", plain("alice", "secret")),
-        world.say("SCRAM-SHA-256", b"n,,n=alice,r=x"),
         world.say("CRAM-MD5", None, b"alice 00"),
         world.say("EXTERNAL", b"", channel=certified),
         world.say("OAUTHBEARER", oauthbearer("good", "alice")),
@@ -786,9 +785,20 @@ async def test_nothing_is_looked_at_before_the_throttle_admits() -> None:
         assert await code(attempt) == "UNAVAILABLE"
     assert world.users.asked == []
     by_token = "\0" + hashlib.sha256(b"good").hexdigest()
-    counted = ["alice"] * 6 + [by_token] * 2
+    counted = ["alice"] * 5 + [by_token] * 2
     assert world.throttle.told == [("admit", "192.0.2.1", user) for user in counted]
     assert {result for _, result in world.observed} == {"throttled"}
+
+
+async def test_scram_takes_a_turn_once_there_is_a_proof() -> None:
+    """A client that says no more after the first message would keep it from others."""
+    world = World(*PEOPLE, mechanisms=MECHANISMS)
+    exchange = world.auth.start(TLS, "SCRAM-SHA-256")
+    assert (await exchange.step(b"n,,n=alice,r=x")).startswith(b"r=x")  # type: ignore[union-attr]
+    assert world.throttle.told == []
+    exchange.cancel()
+    world.throttle.refuses = True
+    assert await code(world.scram("SCRAM-SHA-256", "alice", "secret")) == "UNAVAILABLE"
 
 
 async def test_what_the_throttle_is_told() -> None:
@@ -865,7 +875,7 @@ async def test_an_error_of_the_store_passes_through_and_counts_as_nothing(
     ):
         with pytest.raises(Unavailable):
             await attempt
-    assert [event for event, _, _ in world.throttle.told] == ["admit", "spared"] * 4
+    assert [event for event, _, _ in world.throttle.told] == ["admit", "spared"] * 3
     assert world.observed == []
     assert caplog.records == []
 
@@ -883,7 +893,7 @@ async def test_a_client_that_gives_up_has_not_failed(caplog: pytest.LogCaptureFi
     assert {result for _, result in world.observed} == {"cancelled"}
     assert len(world.observed) == 4
     assert caplog.records == []
-    assert [event for event, _, _ in world.throttle.told] == ["admit", "spared"]
+    assert world.throttle.told == []
 
 
 # -- the log --
