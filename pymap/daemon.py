@@ -79,7 +79,8 @@ async def _serve(config: Config, backend: Backend, services: Sequence[Service]) 
             for service in services:
                 service.load()
             _drop_privileges(config)
-            await backend.start()
+            if not await _unless(stop, backend.start()):
+                return
             stack.push_async_callback(backend.stop)
             for service in services:
                 await stack.enter_async_context(service.run(server))
@@ -100,6 +101,21 @@ async def _serve(config: Config, backend: Backend, services: Sequence[Service]) 
             await server.close(config.drain_s)
     finally:
         await server.close()  # what was bound, if the start failed
+
+
+async def _unless(stop: asyncio.Event, coroutine: Coroutine[None, None, None]) -> bool:
+    """Whether it could be done before the server is to end."""
+    doing, stopping = asyncio.ensure_future(coroutine), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait((doing, stopping), return_when=asyncio.FIRST_COMPLETED)
+        if doing.done():
+            doing.result()
+            return True
+        doing.cancel()
+        await asyncio.wait((doing,))
+        return False
+    finally:
+        stopping.cancel()
 
 
 @asynccontextmanager
@@ -207,6 +223,8 @@ async def _listen(server: Server, config: Config) -> None:
                 if error.errno and not isinstance(error, socket.gaierror):
                     reason = os.strerror(error.errno)  # asyncio's own text is a long one
                 raise OSError(f"cannot listen on {host or '*'} port {port}: {reason}") from error
+    if not server.addresses:
+        raise ValueError("there is nothing to listen on: give --port or --tls-port")
 
 
 def _announce(server: Server, config: Config) -> None:
@@ -242,8 +260,11 @@ def _pid_file(path: Path | None) -> Iterator[None]:
         return
     text = f"{os.getpid()}\n"
     new = path.with_name(f".{path.name}.{os.getpid()}")
-    new.write_text(text)
-    new.rename(path)
+    try:
+        new.write_text(text)
+        new.rename(path)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
     try:
         yield
     finally:

@@ -22,6 +22,7 @@ import tomllib
 import traceback
 from collections.abc import Callable, Mapping
 from configparser import ConfigParser
+from configparser import Error as ConfigParserError
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -101,6 +102,11 @@ def _read(path: Path) -> Callable[[], None]:
             parser.read_string(text)
             return partial(_apply_ini, path, parser)
         settings = (json if path.suffix == ".json" else tomllib).loads(text)
+    except ConfigParserError as error:
+        # Its text repeats a line, and the file may be another than was meant.
+        line = getattr(error, "lineno", None)
+        where = "" if line is None else f" (line {line})"
+        raise ValueError(f"{path}: not a logging configuration{where}") from None
     except Exception as error:
         raise ValueError(f"{path}: {error}") from error
     if not isinstance(settings, dict):

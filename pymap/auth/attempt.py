@@ -12,6 +12,7 @@ wants to act for somebody else is shown with ``as`` in the second line as well.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from enum import Enum
@@ -53,6 +54,7 @@ class Reason(Enum):
     WRONG = (
         "wrong password or unknown user", "AUTHENTICATIONFAILED", "Wrong user name or password",
     )  # fmt: skip
+    GONE = ("gone before the answer", *WRONG[1:])
     # The client may not know that this user exists.
     UNFIT = ("stored password does not serve the mechanism", *WRONG[1:])
     BINDING = ("wrong channel binding", "AUTHENTICATIONFAILED", "Wrong channel binding")
@@ -139,9 +141,15 @@ class Attempt:
         if not self._over:
             self._end("cancelled", self._throttle.spared)
 
-    def dropped(self) -> None:
-        """It is no fault of the client that this does not come to an end: nobody hears of it."""
-        if not self._over:
+    def dropped(self, error: BaseException) -> None:
+        """It does not come to an end. If that is the store's fault nobody hears of it. A client
+        that goes away while its secret is looked at has guessed: what is right is answered at
+        once, so it need not wait to know."""
+        if self._over:
+            return
+        if isinstance(error, asyncio.CancelledError) and self._admitted is not None:
+            self.failed(Reason.GONE)
+        else:
             self._end(None, self._throttle.spared)
 
     def _end(self, result: str | None, tell: Callable[[str, str], None]) -> None:

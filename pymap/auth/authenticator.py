@@ -132,8 +132,9 @@ class Authenticator:
         attempt = self._attempt(channel, "LOGIN")
         try:
             return await self._password(attempt, sasl.Credentials(name, password))
-        finally:
-            attempt.dropped()
+        except BaseException as error:
+            attempt.dropped(error)
+            raise
 
     def start(self, channel: Channel, mechanism: str) -> Exchange:
         """Begin an exchange of that mechanism, in upper case. Raises LoginFailed with CANNOT, or
@@ -374,8 +375,8 @@ class _Exchange(Exchange):
         except ValueError:
             self._attempt.failed(Reason.MALFORMED)
             raise
-        except BaseException:
-            self._attempt.dropped()
+        except BaseException as error:
+            self._attempt.dropped(error)
             raise
 
     def cancel(self) -> None:

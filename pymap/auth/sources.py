@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -71,7 +72,7 @@ class ServerSource:
             raise ValueError(f"{self.host}: without TLS tokens are not safe, expected https://")
         self._url = url
         self._opener: OpenerDirector | None = None
-        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="tokens")
+        self._turns = asyncio.Semaphore(THREADS)
         self._waiting = 0
         self._away = False  # as far as the log has said
 
@@ -86,28 +87,55 @@ class ServerSource:
         if self._waiting >= WAITING:
             raise TokenUnavailable(f"{self.host}: too many questions at once")
         self._waiting += 1
-        asked = asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: parse(self._ask(form, headers))
-        )
-        asked.add_done_callback(self._answered)
         try:
-            async with asyncio.timeout(TIMEOUT_S):
-                answer = await asyncio.shield(asked)
+            # A task of its own, for a login may be carried out without one.
+            answer = await asyncio.get_running_loop().create_task(
+                self._in_time(lambda: parse(self._ask(form, headers)))
+            )
         except (OSError, ValueError) as error:
             text = f"{self.host}: {str(error) or f'no answer for {TIMEOUT_S:g} s'}"
             if not self._away:
                 self._away = True
                 log.error("asking about tokens: %s", text)
             raise TokenUnavailable(text) from error
+        finally:
+            self._waiting -= 1
         if self._away:
             self._away = False
             log.warning("asking about tokens: %s answers again", self.host)
         return answer
 
-    def _answered(self, asked: asyncio.Future[Any]) -> None:
-        self._waiting -= 1
-        if not asked.cancelled():
-            asked.exception()  # whoever asked has it, or does not wait any more
+    async def _in_time(self, call: Callable[[], _T]) -> _T:
+        async with asyncio.timeout(TIMEOUT_S):
+            await self._turns.acquire()
+            return await self._in_thread(call)
+
+    def _in_thread(self, call: Callable[[], _T]) -> asyncio.Future[_T]:
+        """The turn that was taken is over when the call is, whoever still waits for it. A daemon,
+        for the end of the process does not wait for an answer either."""
+        loop = asyncio.get_running_loop()
+        asked: asyncio.Future[_T] = loop.create_future()
+
+        def finish(answer: _T | None, error: Exception | None) -> None:
+            self._turns.release()
+            if asked.done():  # nobody waits any more
+                return
+            if error is None:
+                asked.set_result(answer)  # type: ignore[arg-type]  # there is one
+            else:
+                asked.set_exception(error)
+
+        def run() -> None:
+            answer, error = None, None
+            try:
+                answer = call()
+            except Exception as raised:
+                error = raised
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(finish, answer, error)
+
+        threading.Thread(target=run, name="tokens", daemon=True).start()
+        return asked
 
     # -- in a thread --
 

@@ -132,14 +132,13 @@ class Client(asyncio.BufferedProtocol):
             self._header = ProxyHeader()
             self.name = f"{address}:{port}"
         else:
-            self._begin(address, port)
+            self._begin(address, port, _is_local(address))
 
-    def _begin(self, address: str, port: int) -> None:
-        """It is known whose connection this is."""
+    def _begin(self, address: str, port: int, local: bool) -> None:
+        """It is known whose connection this is; `local` says that it does not leave the machine."""
         server = self.server
         self.name = f"{address}:{port}" if address else "local"
-        private = server.insecure_login or _is_local(address)
-        self.channel = Channel(address, private)
+        self.channel = Channel(address, server.insecure_login or local)
         if log.isEnabledFor(logging.DEBUG):
             self.trace = Trace(lambda side, line: log.debug("%s %s %s", self.name, side, line))
         if not server.has_room(self):
@@ -150,7 +149,7 @@ class Client(asyncio.BufferedProtocol):
                 self.abort()
                 return
             self.session.bye("Too many connections", "UNAVAILABLE")
-            self._close()
+            self._close(linger=False)  # it must not take the place of another
             return
         if self.implicit_tls:
             # The first step is made here, for it puts TLS in the place of this protocol: uvloop
@@ -196,7 +195,8 @@ class Client(asyncio.BufferedProtocol):
         self._header = None
         address, _, port = self.name.rpartition(":")
         # A proxy that asks for itself, to see whether we are well, names nobody.
-        self._begin(*(header.source or (address, int(port))))
+        source = header.source or (address, int(port))
+        self._begin(*source, _is_local(source[0]) and _is_local(address))
 
     def eof_received(self) -> bool:
         """The client sends no more, but may still read: what it has asked for is answered. (Over
@@ -330,10 +330,15 @@ class Client(asyncio.BufferedProtocol):
         try:
             # What arrives behind the end of the handshake is the client's first command over
             # TLS, and may be here before this returns.
-            self.transport = await self.loop.start_tls(
+            transport = await self.loop.start_tls(
                 self.transport, self, context, server_side=True,
                 ssl_handshake_timeout=limits.login_timeout_s,
             )  # fmt: skip
+            # Of a connection that is gone without an error, asyncio makes None and uvloop half a
+            # transport.
+            shaken = None if transport is None else transport.get_extra_info("ssl_object")
+            if shaken is None:
+                raise ConnectionAbortedError("the connection was lost")
         except OSError as error:
             for observer in self.observers:
                 observer.handshake(False)
@@ -346,8 +351,8 @@ class Client(asyncio.BufferedProtocol):
             self._handshaking = False
         for observer in self.observers:
             observer.handshake(True)
-        assert self.transport is not None
-        facts = channel_facts(self.transport.get_extra_info("ssl_object"))
+        self.transport = transport
+        facts = channel_facts(shaken)
         self.tls = facts.version
         self.channel = replace(
             self.channel, private=True, tls=True, certificate=facts.names,
@@ -403,7 +408,9 @@ class Client(asyncio.BufferedProtocol):
                     self._running = False
                 elif isinstance(event, BadEvent):
                     if self.trace is not None:
-                        self.trace.received(self.connection.last_text, hide=self._stranger)
+                        # A word alone may be a SASL response that came too early, or too late.
+                        text = self.connection.last_text
+                        self.trace.received(text, hide=self._stranger or b" " not in text)
                     self.session.fail(event)
                 elif event is Event.CONTINUE:
                     self.write(CONTINUE)
@@ -526,7 +533,7 @@ class Client(asyncio.BufferedProtocol):
             self.session.bye(text)
             self._close()
 
-    def _close(self) -> None:
+    def _close(self, linger: bool = True) -> None:
         """Close once what was written has left; a client that does not read it is cut off.
 
         While a client still sends, closing at once would reset the connection, and BYE would be
@@ -540,7 +547,7 @@ class Client(asyncio.BufferedProtocol):
             return
         linger_s = self.server.limits.write_timeout_s
         may_send = not self._eof and not self.server.closing and not transport.is_closing()
-        if may_send and transport.can_write_eof():
+        if linger and may_send and transport.can_write_eof():
             transport.write_eof()
             self._resume_reading()
             linger_s = LINGER_S

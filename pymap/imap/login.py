@@ -38,7 +38,8 @@ __all__ = [
 ]
 
 
-GUESSES = ("AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED")
+COUNTED = ("AUTHENTICATIONFAILED", "AUTHORIZATIONFAILED", "UNAVAILABLE")
+"""How logins fail for which a connection is ended in the end; the last is the throttle's."""
 
 
 async def capability(session: Session, command: Capability) -> Done:
@@ -127,7 +128,7 @@ async def _enter(session: Session, proved: Proved) -> Done:
 def _failed(session: Session, error: LoginFailed) -> Refused | Disconnect:
     """How a login fails: the last one that is allowed ends the session."""
     refused = Refused(error.code, str(error))
-    if error.code not in GUESSES:
+    if error.code not in COUNTED:
         return refused
     session.failed_logins += 1
     if session.failed_logins < session.limits.failed_logins:

@@ -9,7 +9,7 @@ import ssl
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TypeVar
 
 from pymap.auth.authenticator import Authenticator
@@ -33,6 +33,7 @@ _Key = TypeVar("_Key", str, bytes)
 READ_SIZE = 64 * 1024
 BACKLOG = 1024
 DRAIN_S = 5.0  # for running commands at the end
+ABORT_S = 5.0  # for what was cut off to notice
 
 
 class ReloadFailed(Exception):
@@ -120,21 +121,25 @@ class Server:
             listener.close()
         for client in tuple(self.clients):
             client.shut_down()
-        try:
-            async with asyncio.timeout(drain_s):
-                while self.clients or self.tasks:
-                    self._idle.clear()
-                    await self._idle.wait()
-        except TimeoutError:
+        if not await self._empty(drain_s):
             for client in tuple(self.clients):
                 client.abort()
             for task in tuple(self.tasks):
                 task.cancel()
-            while self.clients or self.tasks:  # each now ends at its next step
-                self._idle.clear()
-                await self._idle.wait()
+            if not await self._empty(ABORT_S):  # each ends at its next step
+                left = len(self.clients), len(self.tasks)
+                log.error("%d connections and %d commands do not end", *left)
         for listener in self._listeners:
             await listener.wait_closed()
+
+    async def _empty(self, within_s: float) -> bool:
+        """Wait until nobody is left and nothing runs; False if that takes too long."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self.clients or self.tasks:
+                    self._idle.clear()
+                    await self._idle.wait()
+        return not self.clients and not self.tasks
 
     # -- clients come and go --
 

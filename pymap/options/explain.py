@@ -173,7 +173,8 @@ def _number_or_text(text: str) -> str:
     return text if text.isdigit() else _toml(text)
 
 
-PASSWORD_IN_URL = re.compile(r"(?<=://)([^/\s:]*):[^/\s]*@|\b(password=)[^&\s]*")
+# Up to the last @: one that is not written as %40 belongs to the password.
+PASSWORD_IN_URL = re.compile(r"(?<=://)([^/\s:]*):[^\s]*@|\b(password=)[^&\s]*")
 
 
 def _toml(value: Any) -> str:

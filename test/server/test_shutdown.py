@@ -320,3 +320,9 @@ async def test_set_uid(spawn: Spawn, connect: Connect) -> None:
         message = b"Subject: =?%b?Q?=41=42?=\r\n\r\nx" % charset
         await client.ok(b"APPEND INBOX {%d+}\r\n%b" % (len(message), message))
     await client.ok(b"SEARCH SUBJECT nothing")
+
+
+async def test_nothing_to_listen_on(spawn: Spawn) -> None:
+    process = await spawn("--port", "none", ready=False)
+    assert await process.ended() == 1
+    assert "there is nothing to listen on" in process.output
