@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 __all__ = ["Channel", "network", "plain"]
@@ -27,6 +28,7 @@ class Channel:
     end_point: bytes = b""
 
 
+@lru_cache(4096)
 def plain(address: str) -> str:
     """An IPv4 address in its own form, where a socket for IPv6 has taken the connection."""
     with suppress(ValueError):
@@ -35,6 +37,7 @@ def plain(address: str) -> str:
     return address
 
 
+@lru_cache(4096)
 def network(address: str) -> bytes:
     """What is counted as one address: the 4 octets of an IPv4 address, also where it came as IPv6,
     or the first 8 of an IPv6 address, which are what one customer has. Empty for what is not

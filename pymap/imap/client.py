@@ -21,6 +21,7 @@ import types
 from collections.abc import Coroutine, Generator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
@@ -608,6 +609,7 @@ def _rest(coroutine: Coroutine[Any, Any, None], waits_for: object) -> Generator[
         return
 
 
+@lru_cache(4096)
 def _is_local(address: str) -> bool:
     """Whether a client is on this machine: nobody can listen in between. A UNIX socket is."""
     if not address:
