@@ -68,6 +68,7 @@ LAYERS: dict[str, list[str]] = {
     ],
     "pymap.backend.opened": [
         "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors", "pymap.wire.types",
+        "pymap.mime",
     ],
     "pymap.backend.index": [
         "pymap.backend.api", "pymap.backend.errors", "pymap.wire.types", "pymap.mime",

@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 from pymap.backend.api import Changes, Mailbox
 from pymap.backend.errors import BackendError, MailboxGone
 from pymap.backend.index import MessageIndex
+from pymap.mime.summary import Summary
 from pymap.wire.types import NO_UIDS, UidSet
 
 log = logging.getLogger("pymap.opened")
@@ -27,12 +28,14 @@ class OpenMailbox:
     `changes`. While someone listens to what others may change, one task waits for news.
     """
 
-    __slots__ = ("__weakref__", "_filled", "_lock", "_watcher", "index", "mailbox")
+    __slots__ = ("__weakref__", "_filled", "_lock", "_watcher", "index", "mailbox", "summaries")
 
     def __init__(self, mailbox: Mailbox) -> None:
         self.mailbox = mailbox
         self.index = mailbox.index if mailbox.index is not None else MessageIndex(modseq=0)
         self._filled = mailbox.index is not None
+        self.summaries: dict[int, Summary] = {}
+        """What SORT and THREAD compare, by UID, of the messages that were asked for."""
         self._lock = asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
 
@@ -84,6 +87,13 @@ class OpenMailbox:
             changes = await self.mailbox.changes(modseq)
             known = changes.vanished if changes.complete else None
         return known
+
+    def forget_summaries(self) -> None:
+        """Of messages that are gone, once they are as many as those that are there."""
+        uids = self.index.uids
+        if len(self.summaries) > 2 * len(uids) + 1000:
+            known = self.summaries
+            self.summaries = {uid: known[uid] for uid in uids if uid in known}
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each change, until `unlisten`."""

@@ -31,7 +31,9 @@ from pymap.imap.mailboxes import (
 from pymap.imap.search import search
 from pymap.imap.select import select
 from pymap.imap.session import Handler
+from pymap.imap.sort import sort
 from pymap.imap.store import store
+from pymap.imap.thread import thread
 from pymap.wire import commands as c
 
 __all__ = ["HANDLERS"]
@@ -62,6 +64,8 @@ HANDLERS: dict[type[c.Command], Handler] = {
     c.Check: check,
     c.Expunge: expunge,
     c.Search: search,
+    c.Sort: sort,
+    c.Thread: thread,
     c.Fetch: fetch,
     c.Store: store,
     c.Copy: copy,

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
 from itertools import compress
 from typing import NamedTuple, TypeVar
@@ -24,6 +25,7 @@ from pymap.imap.columns import pick
 from pymap.imap.session import THREAD, Done, Session
 from pymap.imap.text import casemap, header_contains, in_header_block
 from pymap.imap.view import Batch, MailboxView
+from pymap.mime.summary import Summary, summary
 from pymap.wire import responses as r
 from pymap.wire import search as k
 from pymap.wire.commands import Search
@@ -31,12 +33,13 @@ from pymap.wire.errors import BadCommand
 from pymap.wire.search import SearchReturn
 from pymap.wire.types import NO_UIDS, UidSet
 
-__all__ = ["search"]
+__all__ = ["Candidates", "Evaluation", "esearch_items", "save", "saving", "search"]
 
 _Value = TypeVar("_Value")
 Candidates = Sequence[int]
 """Ascending indexes into the snapshot."""
 
+NOTHING = summary(b"")  # of a message that is gone
 WORK = 100_000  # tests of one candidate by one key, until others get their turn
 READ_BATCH = 64  # messages read at a time
 READ_OCTETS = 1024 * 1024  # of these messages together
@@ -64,36 +67,39 @@ async def search(session: Session, command: Search) -> Done:
     if command.uses_modseq:
         session.enable("CONDSTORE")
     returns = command.returns
-    saves = returns is not None and SearchReturn.SAVE in returns
-    evaluation = _Evaluation(session, view)
-    try:
+    evaluation = Evaluation(session, view)
+    with saving(view, returns):
         found = await evaluation.run(command.key, command.uses_modseq)
-    except Exception:
-        # A SEARCH that fails leaves nothing saved.   RFC 5182 2.1
-        if saves:
-            view.saved = NO_UIDS
-        raise
-    batch = evaluation.batch
-    if command.by_uid:
-        numbers = [batch.uids[at] for at in found]
-    elif isinstance(batch.positions, range):
-        numbers = [at + 1 for at in found]
-    else:
-        numbers = [batch.positions[at] + 1 for at in found]
-    if saves:
-        uids = [batch.uids[at] for at in found]
-        view.saved = UidSet.from_sorted(_saved(uids, returns or frozenset()))
+    numbers = evaluation.numbers(found, command.by_uid)
+    save(view, evaluation.numbers(found, by_uid=True), returns)
     modseqs = [evaluation.modseqs[at] for at in found] if command.uses_modseq else None
     if returns is None and not session.rev2:
         highest = max(modseqs, default=None) if modseqs else None
         session.send(r.SearchResponse(numbers, highest))
         return Done("SEARCH completed")
-    items = _esearch_items(numbers, modseqs, returns or frozenset((SearchReturn.ALL,)))
+    items = esearch_items(numbers, modseqs, returns or frozenset((SearchReturn.ALL,)))
     if returns != frozenset(
         (SearchReturn.SAVE,)
     ):  # then nothing was asked to be told: RFC 5182 2.1
         session.send(r.ESearch(command.tag, command.by_uid, items))
     return Done("SEARCH completed")
+
+
+@contextmanager
+def saving(view: MailboxView, returns: frozenset[SearchReturn] | None) -> Iterator[None]:
+    """A search that fails leaves nothing saved.   RFC 5182 2.1"""
+    try:
+        yield
+    except Exception:
+        if returns is not None and SearchReturn.SAVE in returns:
+            view.saved = NO_UIDS
+        raise
+
+
+def save(view: MailboxView, uids: list[int], returns: frozenset[SearchReturn] | None) -> None:
+    """Keep the result, which is in the order that was asked for, if that was asked for."""
+    if returns is not None and SearchReturn.SAVE in returns:
+        view.saved = UidSet.from_sorted(sorted(_saved(uids, returns)))
 
 
 def _saved(uids: list[int], returns: frozenset[SearchReturn]) -> list[int]:
@@ -102,14 +108,15 @@ def _saved(uids: list[int], returns: frozenset[SearchReturn]) -> list[int]:
         return uids
     lowest, highest = SearchReturn.MIN in returns, SearchReturn.MAX in returns
     if lowest and highest:
-        return sorted({uids[0], uids[-1]})
+        return [*dict.fromkeys((uids[0], uids[-1]))]
     return uids[:1] if lowest else uids[-1:] if highest else uids
 
 
-def _esearch_items(
+def esearch_items(
     numbers: list[int], modseqs: list[int] | None, returns: frozenset[SearchReturn]
 ) -> list[tuple[str, str]]:
-    """MIN, MAX and ALL are left out when nothing was found.   RFC 4731 3.1"""
+    """`numbers` are in the order that was asked for. MIN, MAX and ALL are left out when nothing
+    was found.   RFC 4731 3.1, RFC 5267 3.1"""
     items: list[tuple[str, str]] = []
     if numbers:
         if SearchReturn.MIN in returns:
@@ -117,7 +124,7 @@ def _esearch_items(
         if SearchReturn.MAX in returns:
             items.append(("MAX", str(numbers[-1])))
         if SearchReturn.ALL in returns:
-            items.append(("ALL", str(UidSet.from_sorted(numbers))))
+            items.append(("ALL", _sequence(numbers)))
     if SearchReturn.COUNT in returns:
         items.append(("COUNT", str(len(numbers))))
     if modseqs:
@@ -134,7 +141,19 @@ def _esearch_items(
     return items
 
 
-class _Evaluation:
+def _sequence(numbers: list[int]) -> str:
+    """A sequence set in this order; ranges only ascend.   RFC 5267 3.2"""
+    words: list[str] = []
+    start = last = numbers[0]
+    for number in [*numbers[1:], 0]:
+        if number != last + 1:
+            words.append(str(start) if start == last else f"{start}:{last}")
+            start = number
+        last = number
+    return ",".join(words)
+
+
+class Evaluation:
     """One SEARCH over one snapshot of the mailbox."""
 
     def __init__(self, session: Session, view: MailboxView) -> None:
@@ -150,6 +169,39 @@ class _Evaluation:
         if with_modseqs:
             self.modseqs = self.column(self.view.index.modseqs)
         return await self.compile(key).narrow(range(len(self.batch.uids)))
+
+    def numbers(self, found: Candidates, by_uid: bool) -> list[int]:
+        """What the client calls these messages."""
+        batch = self.batch
+        if by_uid:
+            return [batch.uids[at] for at in found]
+        if isinstance(batch.positions, range):
+            return [at + 1 for at in found]
+        return [batch.positions[at] + 1 for at in found]
+
+    def summaries(self) -> Callable[[Candidates], Awaitable[list[Summary]]]:
+        """What SORT and THREAD compare; made before anything is awaited, and called with what was
+        found. Headers are read once and what is taken from them is kept with the mailbox."""
+        groups, opened = self._groups(), self.view.opened
+
+        async def read(found: Candidates) -> list[Summary]:
+            uids = self.batch.uids
+            for some in groups([at for at in found if uids[at] not in opened.summaries]):
+                asked = [uids[at] for at in some]
+                headers = await opened.mailbox.headers(asked)
+                for uid, header in zip(asked, headers, strict=True):
+                    if header is not None:
+                        opened.summaries[uid] = (
+                            summary(header)
+                            if len(header) < THREAD
+                            else await asyncio.to_thread(summary, header)
+                        )
+                        await self.pace(1000 + len(header) // 32)
+            made = [opened.summaries.get(uids[at], NOTHING) for at in found]
+            opened.forget_summaries()
+            return made
+
+        return read
 
     def column(self, column: Sequence[_Value]) -> Sequence[_Value]:
         """A copy of what a column says of the messages of the snapshot. Called by `compile`, that

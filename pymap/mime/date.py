@@ -79,6 +79,17 @@ def sent_datetime(raw: bytes) -> datetime | None:
         return local
 
 
+def sent_time(raw: bytes | None) -> int | None:
+    """The same in seconds since 1970. None, for a field that is missing or has no date that can be
+    read, means that the internal date stands in for it.
+
+    RFC 5256 2.2 also says that without a "valid date or time" it SHOULD be the earliest possible
+    date. We take that for the same case: a message with ``31 Feb`` belongs near those it came with.
+    """
+    sent = sent_datetime(raw) if raw else None
+    return None if sent is None else int(sent.timestamp())
+
+
 def _read(raw: bytes) -> tuple[datetime, timedelta] | None:
     """The time as written, and its zone's offset."""
     text = strip_comments(unfold(raw[:MAX_DATE]), in_words=True).strip()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from pymap.wire.search import SearchKey, SearchReturn
+from pymap.wire.search import Criterion, SearchKey, SearchReturn
 from pymap.wire.types import Flag, FlagOp, InternalDate, Section, SequenceSet
 
 __all__ = [
@@ -274,6 +274,27 @@ class Search(Command):
     returns: frozenset[SearchReturn] | None = None
     uses_modseq: bool = False
     names_charset: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sort(Command):
+    """RFC 5256 3; `returns` RFC 5267 3"""
+
+    by_uid: bool
+    criteria: tuple[Criterion, ...]
+    key: SearchKey
+    returns: frozenset[SearchReturn] | None = None
+    uses_modseq: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Thread(Command):
+    """RFC 5256 3; `algorithm` is in upper case."""
+
+    by_uid: bool
+    algorithm: str
+    key: SearchKey
+    uses_modseq: bool = False
 
 
 class FetchAttribute(Enum):

@@ -22,7 +22,7 @@ from pymap.wire.framer import Frame
 from pymap.wire.parse_append import append
 from pymap.wire.parse_fetch import fetch
 from pymap.wire.parse_list import list_, lsub, status
-from pymap.wire.parse_search import search
+from pymap.wire.parse_search import search, sort, thread
 from pymap.wire.parse_select import examine, select
 from pymap.wire.scanner import Scanner
 from pymap.wire.types import DELIMITER, FlagOp
@@ -325,6 +325,8 @@ COMMANDS: dict[bytes, CommandSpec] = {
     b"CHECK": CommandSpec(_bare(c.Check), _SELECTED),
     b"EXPUNGE": CommandSpec(expunge, _SELECTED, has_uid_form=True),
     b"SEARCH": CommandSpec(search, _SELECTED, has_uid_form=True, holds_expunges=True),
+    b"SORT": CommandSpec(sort, _SELECTED, has_uid_form=True, holds_expunges=True),
+    b"THREAD": CommandSpec(thread, _SELECTED, has_uid_form=True, holds_expunges=True),
     b"FETCH": CommandSpec(fetch, _SELECTED, has_uid_form=True, holds_expunges=True),
     b"STORE": CommandSpec(store, _SELECTED, has_uid_form=True, holds_expunges=True),
     b"COPY": CommandSpec(copy, _SELECTED, has_uid_form=True),

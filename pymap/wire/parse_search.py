@@ -1,20 +1,21 @@
-"""SEARCH: return options, charset, and the program of search keys."""
+"""SEARCH, SORT and THREAD: return options, charset, and the program of search keys."""
 
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from encodings.aliases import aliases
 
 from pymap.limits import Limits
 from pymap.wire import search as k
-from pymap.wire.commands import Search
+from pymap.wire.commands import Search, Sort, Thread
 from pymap.wire.errors import BadCommand, Refused
 from pymap.wire.scanner import Scanner
 from pymap.wire.types import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, Flag
 
-__all__ = ["CHARSETS", "search"]
+__all__ = ["CHARSETS", "search", "sort", "thread"]
 
 CHARSETS = ("US-ASCII", "UTF-8")
 """What BADCHARSET names; any text encoding that Python knows is taken."""
@@ -46,20 +47,89 @@ def search(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> Search:
     if _next_is(s, b"RETURN "):
         returns = _returns(s)
         s.sp()
-    if _next_is(s, b"CHARSET "):
-        names_charset = True
-        try:
-            program.charset = _charset(s)
-        except Refused as refused:
-            refused.empties_result = returns is not None and k.SearchReturn.SAVE in returns
-            raise
+    with _refusals(returns):
+        if _next_is(s, b"CHARSET "):
+            names_charset = True
+            _set_charset(s, program)
+        key = _keys(s, program)
+    return Search(tag, by_uid, key, returns, program.uses_modseq, names_charset)
+
+
+def sort(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> Sort:
+    """sort = ["UID" SP] "SORT" [SP "RETURN" SP "(" [options] ")"] SP sort-criteria
+    SP search-criteria; search-criteria = charset 1*(SP search-key)
+
+    RFC 5256 5, RFC 5267 5
+    """
+    s.sp()
+    program = _Program(limits)
+    returns = None
+    if _next_is(s, b"RETURN "):
+        returns = _returns(s)
         s.sp()
+    with _refusals(returns):
+        criteria = _criteria(s, limits)
+        s.sp()
+        _set_charset(s, program)
+        key = _keys(s, program)
+    return Sort(tag, by_uid, criteria, key, returns, program.uses_modseq)
+
+
+def thread(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> Thread:
+    """thread = ["UID" SP] "THREAD" SP thread-alg SP search-criteria   RFC 5256 5"""
+    s.sp()
+    program = _Program(limits)
+    algorithm = s.keyword()
+    if algorithm not in k.THREAD_ALGORITHMS:
+        raise BadCommand("Unknown threading algorithm")
+    s.sp()
+    _set_charset(s, program)
+    key = _keys(s, program)
+    return Thread(tag, by_uid, algorithm, key, program.uses_modseq)
+
+
+@contextmanager
+def _refusals(returns: frozenset[k.SearchReturn] | None) -> Iterator[None]:
+    """A program that gets a NO, and was to be saved, leaves nothing saved.   RFC 5182 2.1"""
+    try:
+        yield
+    except Refused as refused:
+        refused.empties_result = returns is not None and k.SearchReturn.SAVE in returns
+        raise
+
+
+def _set_charset(s: Scanner, program: _Program) -> None:
+    program.charset = _charset(s)
+    s.sp()
+
+
+def _keys(s: Scanner, program: _Program) -> k.SearchKey:
     keys = [_key(s, program, 0)]
     while s.at(b" ") and not s.at_end:
         s.sp()
         keys.append(_key(s, program, 0))
-    key = keys[0] if len(keys) == 1 else k.And(tuple(keys))
-    return Search(tag, by_uid, key, returns, program.uses_modseq, names_charset)
+    return keys[0] if len(keys) == 1 else k.And(tuple(keys))
+
+
+def _criteria(s: Scanner, limits: Limits) -> tuple[k.Criterion, ...]:
+    """sort-criteria = "(" sort-criterion *(SP sort-criterion) ")"
+    sort-criterion = ["REVERSE" SP] sort-key"""
+    s.expect(b"(")
+    found: list[k.Criterion] = []
+    while True:
+        word = s.keyword()
+        if reverse := word == "REVERSE":
+            s.sp()
+            word = s.keyword()
+        try:
+            found.append(k.Criterion(k.SortKey(word), reverse))
+        except ValueError:
+            raise BadCommand("Unknown sort key") from None
+        if len(found) > limits.search_keys:
+            raise Refused("LIMIT", "Too many sort keys")
+        if s.accept(b")"):
+            return tuple(found)
+        s.sp()
 
 
 def _next_is(s: Scanner, word: bytes) -> bool:

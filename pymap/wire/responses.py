@@ -273,6 +273,30 @@ class SearchResponse(Response):
 
 
 @dataclass(frozen=True, slots=True)
+class SortResponse(Response):
+    """RFC 5256 4; `modseq` RFC 7162 3.1.5"""
+
+    numbers: Iterable[int]
+    modseq: int | None = None
+
+    def encode(self, utf8: bool) -> bytes:
+        line = " ".join(["* SORT", *map(str, self.numbers)]).encode("ascii")
+        if self.modseq is not None:
+            line += b" (MODSEQ %d)" % self.modseq
+        return line + b"\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class ThreadResponse(Response):
+    """`threads` is a rendered thread list, empty if there are none.   RFC 5256 4"""
+
+    threads: bytes
+
+    def encode(self, utf8: bool) -> bytes:
+        return b"* THREAD " + self.threads + b"\r\n" if self.threads else b"* THREAD\r\n"
+
+
+@dataclass(frozen=True, slots=True)
 class ESearch(Response):
     """RFC 4731 3.1"""
 

@@ -167,3 +167,28 @@ SearchKey = (
     | And
     | Or
 )
+
+
+class SortKey(Enum):
+    """sort-key   RFC 5256 5, RFC 5957 5"""
+
+    ARRIVAL = "ARRIVAL"
+    CC = "CC"
+    DATE = "DATE"
+    FROM = "FROM"
+    SIZE = "SIZE"
+    SUBJECT = "SUBJECT"
+    TO = "TO"
+    DISPLAYFROM = "DISPLAYFROM"
+    DISPLAYTO = "DISPLAYTO"
+
+
+class Criterion(NamedTuple):
+    """sort-criterion = ["REVERSE" SP] sort-key"""
+
+    key: SortKey
+    reverse: bool = False
+
+
+THREAD_ALGORITHMS = ("ORDEREDSUBJECT", "REFERENCES", "REFS")
+"""thread-alg   RFC 5256 5, draft-ietf-morg-inthread"""

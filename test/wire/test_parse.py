@@ -679,7 +679,9 @@ STATES = {
     ],
     "select": [
         b"CLOSE", b"UNSELECT", b"CHECK", b"EXPUNGE", b"UID EXPUNGE 1", b"SEARCH ALL",
-        b"UID SEARCH ALL", b"FETCH 1 FLAGS", b"UID FETCH 1 FLAGS", b"STORE 1 FLAGS (x)",
+        b"UID SEARCH ALL", b"SORT (CC) UTF-8 ALL", b"UID SORT (CC) UTF-8 ALL",
+        b"THREAD REFS UTF-8 ALL", b"UID THREAD REFS UTF-8 ALL",
+        b"FETCH 1 FLAGS", b"UID FETCH 1 FLAGS", b"STORE 1 FLAGS (x)",
         b"UID STORE 1 FLAGS (x)", b"COPY 1 x", b"UID COPY 1 x", b"MOVE 1 x", b"UID MOVE 1 x",
     ],
 }  # fmt: skip
@@ -715,11 +717,13 @@ def test_every_command_is_in_the_table_of_states() -> None:
 
 
 def test_expunges_wait_for_commands_with_sequence_numbers() -> None:
-    """FETCH, STORE and SEARCH; not COPY and MOVE.   RFC 9051 7.5.1"""
+    """FETCH, STORE and SEARCH; not COPY and MOVE.   RFC 9051 7.5.1, RFC 5256 3 (SORT, THREAD)"""
     assert {name for name, spec in KNOWN.items() if spec.holds_expunges} == {
         b"FETCH",
         b"STORE",
         b"SEARCH",
+        b"SORT",
+        b"THREAD",
     }
 
 

@@ -72,6 +72,14 @@ RESPONSES = [
     (r.SearchResponse([2, 3, 6]), b"* SEARCH 2 3 6\r\n"),
     (r.SearchResponse([]), b"* SEARCH\r\n"),
     (r.SearchResponse((2, 5), 917162500), b"* SEARCH 2 5 (MODSEQ 917162500)\r\n"),
+    # RFC 5256 4, RFC 7162 3.1.9
+    (r.SortResponse([2, 84, 882]), b"* SORT 2 84 882\r\n"),
+    (r.SortResponse([5, 3, 4294967295]), b"* SORT 5 3 4294967295\r\n"),
+    (r.SortResponse([]), b"* SORT\r\n"),
+    (r.SortResponse((5, 2), 917162500), b"* SORT 5 2 (MODSEQ 917162500)\r\n"),
+    (r.ThreadResponse(b"(2)(3 6 (4 23)(44 7 96))"), b"* THREAD (2)(3 6 (4 23)(44 7 96))\r\n"),
+    (r.ThreadResponse(b"((3)(5))"), b"* THREAD ((3)(5))\r\n"),
+    (r.ThreadResponse(b""), b"* THREAD\r\n"),
     # RFC 4731 3.1
     (r.ESearch("A282", False, [("MIN", "2"), ("COUNT", "3")]),
      b'* ESEARCH (TAG "A282") MIN 2 COUNT 3\r\n'),
