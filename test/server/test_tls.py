@@ -260,7 +260,8 @@ async def test_leaving_in_the_middle_of_starttls_leaves_nothing(
     await client.ok(b"STARTTLS")
     (inside,) = server.clients
     assert await becomes(lambda: type(inside.transport.get_protocol()) is not type(inside))
-    client.send(said)
+    if said:  # asyncio of Python 3.12 and later never closes behind an empty line of pieces
+        client.send(said)
     if how == "reset":
         client.reset()
     else:
