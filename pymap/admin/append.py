@@ -16,6 +16,7 @@ from pymap.admin.requests import (
     flags_of,
     internal_date_of,
     mailbox_name,
+    open_mailbox,
 )
 from pymap.backend.errors import TooBig
 from pymap.imap.append import new_message
@@ -48,7 +49,7 @@ async def append(server: Server, stream: Stream[m.AppendRequest, m.AppendRespons
     added = _envelope(head)
     name = mailbox_name(head.mailbox) or INBOX
     async with account_of(server.backend, head.user) as account:
-        mailbox = await account.open(name)
+        mailbox = await open_mailbox(account, name)
         content = await _content(stream, server.limits.append)
         made = partial(_delivered, added=added, replace_return_path=head.HasField("sender"))
         content = await off_loop(made, content)
@@ -107,9 +108,12 @@ def _delivered(content: bytes, added: bytes, replace_return_path: bool) -> bytes
 
 
 def with_crlf(content: bytes) -> bytes:
-    """Lines end in CRLF: as they come if any does, else all are made to. Programs on this side of
-    SMTP end them in LF."""
-    return content if b"\r\n" in content else content.replace(b"\n", b"\r\n")
+    """Lines end in CRLF. Programs on this side of SMTP end them in LF, which the first line shows:
+    then all that have no CR get one. Where that ends in CRLF, all is as it comes."""
+    first, _, _ = content.partition(b"\n")
+    if first.endswith(b"\r"):
+        return content
+    return content.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
 async def off_loop(change: Callable[[bytes], bytes], content: bytes) -> bytes:

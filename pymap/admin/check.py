@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from pymap.admin.calls import first
 from pymap.admin.proto import admin_pb2 as m
 from pymap.admin.reading import rows, small_batches
-from pymap.admin.requests import account_of, mailbox_name
+from pymap.admin.requests import account_of, mailbox_name, open_mailbox
 from pymap.backend.api import Account, Mailbox, MailboxStatus, Row, Snapshot, digest
 from pymap.backend.errors import BackendError, MailboxGone, MailboxNotFound, Unavailable
 from pymap.imap.server import Server
@@ -91,7 +91,7 @@ class _Check:
             for mailbox in names:
                 place = Place(name, mailbox)
                 try:
-                    await self._mailbox(place, await account.open(mailbox))
+                    await self._mailbox(place, await open_mailbox(account, mailbox))
                 except (MailboxNotFound, MailboxGone):
                     if self._mailboxes:
                         raise

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pymap.admin.calls import first
 from pymap.admin.proto import admin_pb2 as m
 from pymap.admin.reading import small_batches
-from pymap.admin.requests import account_of, internal_date_text, mailbox_name
+from pymap.admin.requests import account_of, internal_date_text, mailbox_name, open_mailbox
 from pymap.backend.api import Mailbox, MailboxInfo, Row
 from pymap.backend.errors import MailboxGone, MailboxNotFound
 from pymap.imap.server import Server
@@ -32,7 +32,7 @@ async def export(server: Server, stream: Out) -> None:
         for name in map(mailbox_name, request.mailboxes) if request.mailboxes else sorted(known):
             info = known.get(name, MailboxInfo(name, None))
             try:
-                mailbox = await account.open(name)
+                mailbox = await open_mailbox(account, name)
                 await _send_mailbox(stream, mailbox, info, name in subscribed)
             except (MailboxNotFound, MailboxGone):
                 if request.mailboxes:

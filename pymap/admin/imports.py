@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
-from pymap.admin.append import INBOX, off_loop, with_crlf
+from pymap.admin.append import INBOX
 from pymap.admin.calls import first
 from pymap.admin.proto import admin_pb2 as m
 from pymap.admin.requests import (
@@ -14,9 +15,10 @@ from pymap.admin.requests import (
     flags_of,
     internal_date_of,
     mailbox_name,
+    open_mailbox,
 )
 from pymap.backend.api import Account, Mailbox, NewMessage
-from pymap.backend.errors import BackendError, MailboxNotFound, TooBig
+from pymap.backend.errors import BackendError, MailboxExists, MailboxNotFound, TooBig
 from pymap.imap.append import new_message
 from pymap.imap.mailboxes import create_mailbox
 from pymap.imap.server import Server
@@ -107,7 +109,6 @@ class _Batch:
             await self.flush()
             self._mailbox = await self._open(name)
             self._name = name
-        content = await off_loop(with_crlf, content)
         self._waiting.append(await new_message(content, flags, internal_date))
         self._octets += octets
         if len(self._waiting) >= BATCH_MESSAGES or self._octets >= BATCH_OCTETS:
@@ -115,20 +116,33 @@ class _Batch:
 
     async def _open(self, name: str) -> Mailbox:
         try:
-            return await self._account.open(name)
+            return await open_mailbox(self._account, name)
         except MailboxNotFound:
             if not self._create:
                 raise
-        _, made = await create_mailbox(self._account, self._server.limits, name)
+        try:
+            _, made = await create_mailbox(self._account, self._server.limits, name)
+        except MailboxExists:  # another import or client has made it just now
+            return await self._account.open(name)
         return made
 
     async def flush(self) -> None:
-        """Append those that wait, and tell."""
+        """Append those that wait, and tell. When the server stops meanwhile, or the client goes,
+        both are done first: what is in a mailbox should not go untold."""
         waiting, octets = self._waiting, self._octets
         self._waiting, self._octets = [], 0
         if not waiting or self._mailbox is None:
             return
-        await self._mailbox.append(waiting)
+        appending = asyncio.ensure_future(self._append(self._mailbox, waiting, octets))
+        try:
+            await asyncio.shield(appending)
+        except asyncio.CancelledError:
+            # The client may hear no more. Cancelled once more, it ends at once.
+            await asyncio.gather(appending, return_exceptions=True)
+            raise
+
+    async def _append(self, mailbox: Mailbox, waiting: Sequence[NewMessage], octets: int) -> None:
+        await mailbox.append(waiting)
         self._done_messages += len(waiting)
         self._done_octets += octets
         for observer in self._server.observers:

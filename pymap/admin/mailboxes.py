@@ -11,7 +11,7 @@ from pymap.admin.export import export
 from pymap.admin.imports import import_
 from pymap.admin.proto import admin_pb2 as m
 from pymap.admin.proto.admin_grpc import MailboxesBase
-from pymap.admin.requests import account_of, mailbox_name
+from pymap.admin.requests import account_of, mailbox_name, naming, open_mailbox
 from pymap.imap.mailboxes import create_mailbox, delete_mailbox, rename_mailbox
 from pymap.imap.server import Server
 
@@ -51,22 +51,25 @@ class MailboxesMethods(MailboxesBase):
 
     async def Delete(self, stream: Stream[m.MailboxDeleteRequest, m.MailboxDeleteResponse]) -> None:
         request = await first(stream)
+        name = mailbox_name(request.name)
         async with account_of(self._backend, request.user) as account:
-            await delete_mailbox(account, mailbox_name(request.name))
+            with naming(name):
+                await delete_mailbox(account, name)
         await stream.send_message(m.MailboxDeleteResponse())
 
     async def Rename(self, stream: Stream[m.MailboxRenameRequest, m.MailboxRenameResponse]) -> None:
         request = await first(stream)
         name, new_name = mailbox_name(request.name), mailbox_name(request.new_name)
         async with account_of(self._backend, request.user) as account:
-            await rename_mailbox(account, self._limits, name, new_name)
+            with naming(name):
+                await rename_mailbox(account, self._limits, name, new_name)
         await stream.send_message(m.MailboxRenameResponse())
 
     async def Status(self, stream: Stream[m.MailboxStatusRequest, m.MailboxStatus]) -> None:
         request = await first(stream)
         name = mailbox_name(request.name)
         async with account_of(self._backend, request.user) as account:
-            mailbox = await account.open(name)
+            mailbox = await open_mailbox(account, name)
             status = await mailbox.status()
         await stream.send_message(
             m.MailboxStatus(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 import unicodedata
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 
-from pymap.backend.api import Account, Backend, User
+from pymap.backend.api import Account, Backend, Mailbox, User
+from pymap.backend.errors import MailboxNotFound
 from pymap.imap.store import check_flags
 from pymap.limits import Limits
 from pymap.wire.errors import BadCommand, Refused
@@ -22,6 +23,8 @@ __all__ = [
     "internal_date_of",
     "internal_date_text",
     "mailbox_name",
+    "naming",
+    "open_mailbox",
     "user_of",
 ]
 
@@ -52,6 +55,21 @@ async def account_of(backend: Backend, user: str) -> AsyncIterator[Account]:
 def mailbox_name(name: str) -> str:
     """The mailbox that is meant. What is said on the wire goes the same way: RFC 9051 5.1."""
     return fold_inbox(name if name.isascii() else unicodedata.normalize("NFC", name))
+
+
+async def open_mailbox(account: Account, name: str) -> Mailbox:
+    """Raises MailboxNotFound, which says what the name is."""
+    with naming(name):
+        return await account.open(name)
+
+
+@contextmanager
+def naming(name: str) -> Iterator[None]:
+    """An import has many mailboxes, so which one does not exist is worth a word."""
+    try:
+        yield
+    except MailboxNotFound as error:
+        raise MailboxNotFound(f"{error}: {name}" if name else str(error)) from error
 
 
 def flags_of(names: Sequence[str], limits: Limits) -> frozenset[Flag]:

@@ -107,6 +107,8 @@ async def test_the_envelope_is_put_in_front(
     [
         (b"A: b\n\nc\nd", b"A: b\r\n\r\nc\r\nd"),
         (b"A: b\r\n\r\nc\nd", b"A: b\r\n\r\nc\nd"),  # as it is
+        (b"A: b\nC: d\n\ne\r\nf\r\r\n", b"A: b\r\nC: d\r\n\r\ne\r\nf\r\r\n"),
+        (b"From a@b Thu\nA: b\r\n\r\nc\n", b"A: b\r\n\r\nc\n"),
         (b"From a@b Thu\nA: b\n\nc\n", b"A: b\r\n\r\nc\r\n"),
         (b"From a@b Thu\r\nA: b\r\n\r\nc\r\n", b"A: b\r\n\r\nc\r\n"),
         (b"From: a\n\nFrom c\n", b"From: a\r\n\r\nFrom c\r\n"),

@@ -31,12 +31,7 @@ ROOT = Path(__file__).parents[2]
         (["pi"], "invalid choice"),
         (["ping", "--js"], "unrecognized arguments: --js"),  # no abbreviations
         (["user"], "required: VERB"),
-        (["append"], "required: USER"),
-        (["append", "x", "--timestamp", "soon"], "'soon' is no time"),
-        (["append", "x", "--timestamp", "9" * 12], "is no time"),
-        (["append", "x", "--timestamp", "9" * 400], "is no time"),
-        (["append", "x", "--timestamp", "0000-01-01"], "is no time"),
-        (["append", "--from"], "expected one argument"),
+        (["user", "get", "append", "--nonsense"], "unrecognized arguments"),
         (["kick"], "one of the arguments --id --user --address is required"),
         (["kick", "--id", "-1"], "--id"),
         (["kick", "--id", "x"], "'x' is not the number of a session"),
@@ -74,6 +69,33 @@ def test_errors_of_usage(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["append"], "required: USER"),
+        (["append", "x", "--nonsense"], "unrecognized arguments: --nonsense"),
+        (["--socket", "a", "append", "x", "y"], "unrecognized arguments: y"),
+        (["--timeout", "soon", "append", "x"], "is not a number of seconds"),
+        (["--server", "a:1", "append", "x", "--socket", "b"], "exclude each other"),
+        (["append", "x", "--timestamp", "soon"], "'soon' is no time"),
+        (["append", "x", "--timestamp", "9" * 12], "is no time"),
+        (["append", "x", "--timestamp", "9" * 400], "is no time"),
+        (["append", "x", "--timestamp", "0000-01-01"], "is no time"),
+        (["append", "--from"], "expected one argument"),
+    ],
+)
+def test_mail_waits_for_a_better_command_line(
+    arguments: list[str], text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With any other code Postfix would send it back."""
+    from pymap.admin.cli import run
+
+    assert run(arguments) == Exit.LATER
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n")) == ("", 1)
+    assert text in err
+
+
+@pytest.mark.parametrize(
     ("variables", "text"),
     [
         ({"PYMAP_ADMIN_TIMEOUT": "soon"}, "PYMAP_ADMIN_TIMEOUT: 'soon' is not a number"),
@@ -91,8 +113,9 @@ def test_errors_of_the_environment(
 
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    assert run(["ping"]) == Exit.USAGE
-    assert text in capsys.readouterr().err
+    for verb, code in ((["ping"], Exit.USAGE), (["append", "x"], Exit.LATER)):
+        assert run(verb) == code
+        assert text in capsys.readouterr().err
 
 
 def test_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

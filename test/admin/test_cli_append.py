@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from server.client import becomes
 from server.process import Process
 
 from pymap.admin.cli.exits import Exit
@@ -132,7 +134,7 @@ async def row_count(admin: Admin) -> int:
     [
         (["nobody"], MESSAGE, Exit.NO_USER, "No such user"),
         ([""], MESSAGE, Exit.NO_USER, "No such user"),
-        ([USER, "--mailbox", "Nope"], MESSAGE, Exit.CANNOT_CREATE, "No such mailbox"),
+        ([USER, "--mailbox", "Nope"], MESSAGE, Exit.CANNOT_CREATE, "No such mailbox: Nope"),
         ([USER, "--flag", "a b"], MESSAGE, Exit.DATA, "a b"),
         ([USER, "--flag", "\\Recent"], MESSAGE, Exit.DATA, "Recent"),
         ([USER], b"", Exit.NO_INPUT, "there is no message"),
@@ -145,6 +147,20 @@ async def test_what_goes_back_to_the_sender(
 ) -> None:
     (await append(alone, *arguments, stdin=stdin)).says(code, text)
     assert await row_count(alone) == 0
+
+
+async def test_why_the_server_no_longer_listens(
+    alone: Admin, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has refused the message long before its last piece is sent."""
+    caplog.set_level(logging.INFO, "pymap.admin")
+    process = await start("--socket", alone.path, "append", "nobody")
+    assert process.stdin is not None
+    process.stdin.write(b"x" * 100_000)
+    assert await becomes(lambda: "NOUSER" in caplog.text)
+    await process.stdin.drain()
+    _, err = await process.communicate(b"x" * 500_000)
+    assert (process.returncode, err) == (Exit.NO_USER, b"pymap-admin: No such user\n")
 
 
 @pytest.mark.parametrize(
@@ -233,6 +249,20 @@ async def test_an_interrupted_message_is_not_there(
     out, err = await process.communicate()
     assert (process.returncode, out, err) == (code, b"", b"")
     assert await row_count(alone) == 0
+
+
+async def test_a_file_that_says_nothing(alone: Admin, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    process = await start("--socket", alone.path, "append", USER, "--data", tmp_path / "pipe")
+    try:
+        with (tmp_path / "pipe").open("wb"):
+            process.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(20):
+                assert await process.wait() == Exit.LATER
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def test_what_is_delivered_is_not_brought_again(alone: Admin) -> None:

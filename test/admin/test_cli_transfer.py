@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import resource
 import signal
 from pathlib import Path
 from typing import Any
@@ -15,10 +17,11 @@ from pymap.admin import imports
 from pymap.admin.cli.exits import Exit
 from pymap.backend.dict import DictMailbox
 from pymap.backend.errors import OverQuota
+from pymap.imap.append import new_message
 from pymap.limits import Limits
-from pymap.wire.types import UidSet
+from pymap.wire.types import InternalDate, UidSet
 
-from .command import pymap_admin, start
+from .command import environment, pymap_admin, start
 from .conftest import Admin, StartAdmin
 from .mail import files
 
@@ -96,7 +99,7 @@ async def test_export_of_some_and_again(admin: Admin, tmp_path: Path) -> None:
     assert files(path) == before
     for arguments, code, text in (
         (["nobody", tmp_path / "new"], Exit.NO_USER, "No such user"),
-        ([USER, tmp_path / "new", "--mailbox", "Nope"], Exit.DATA, "No such mailbox"),
+        ([USER, tmp_path / "new", "--mailbox", "Nope"], Exit.DATA, "No such mailbox: Nope"),
         ([USER, tmp_path / "no" / "way"], Exit.CANNOT_CREATE, "No such file or directory"),
         ([USER, path / "Sent.mbox"], Exit.CANNOT_CREATE, "is no directory"),
     ):
@@ -146,7 +149,9 @@ async def test_import_of_files_into_one_mailbox(admin: Admin, tmp_path: Path) ->
     assert [len(flags) for flags, _, _ in mail] == [1, 1, 0]
     assert mail[0][1] == 1795528800
     done = await pymap_admin(admin.path, "import", USER, one, "--mailbox", "New/Sub")
-    done.says(Exit.DATA, "No such mailbox (--create makes it); before that 0 messages came in")
+    done.says(
+        Exit.DATA, "No such mailbox: New/Sub (--create makes it); before that 0 messages came in"
+    )
     done = await pymap_admin(admin.path, "import", USER, one, "--mailbox", "New/Sub", "--create")
     assert done.code == 0
     assert len((await mail_of(admin))["New/Sub"]) == 1
@@ -174,6 +179,7 @@ async def test_empty_messages_are_passed_over(alone: Admin, tmp_path: Path) -> N
         ("dir/x.txt", b"x", [], Exit.NO_INPUT, "dir: has no .mbox or .eml files in it"),
         ("dir/x.eml", b"x", ["--format", "mbox"], Exit.NO_INPUT, "dir: has no mbox files in it"),
         ("dir/x.eml", b"x", ["--format", "maildir"], Exit.NO_INPUT, "dir: is no Maildir"),
+        ("", None, [], Exit.NO_INPUT, "a path is empty"),
         ("x.mbox", b"no", [], Exit.DATA, "x.mbox: is not an mbox"),
         ("x", b"A: 1\n\n", ["--format", "mbox"], Exit.DATA, "x: is not an mbox"),
     ],
@@ -189,7 +195,7 @@ async def test_what_cannot_be_imported(
 ) -> None:
     if content is not None:
         put(tmp_path / name, content)
-    path = tmp_path / name.partition("/")[0]
+    path = tmp_path / name.partition("/")[0] if name else ""
     done = await pymap_admin(alone.path, "import", USER, path, *arguments)
     done.says(code, text)
     done = await pymap_admin(alone.path, "import", "nobody", path, *arguments)
@@ -245,6 +251,68 @@ async def test_names_of_files_cannot_drive_the_terminal(alone: Admin, tmp_path: 
     assert done.err.endswith("2\\x1b[2J\\udcff: gone, or no plain file, left out\n")
 
 
+async def test_octets_stay_as_they_are(alone: Admin, tmp_path: Path) -> None:
+    """Also those of a message that has only bare line feeds."""
+    async with alone.imap.backend.account(USER) as account:
+        inbox = await account.open("INBOX")
+        for content in (b"A: 1\n\nx\n", b"A: 2\r\n\nx"):
+            await inbox.append([await new_message(content, frozenset(), InternalDate(0))])
+    await pymap_admin(alone.path, "user", "add", "alice", "--stdin", stdin=b"x")
+    for format in FORMATS:
+        path = tmp_path / format
+        await pymap_admin(alone.path, "export", USER, path, "--format", format)
+        await pymap_admin(alone.path, "import", "alice", path, "--recursive")
+    mail = (await mail_of(alone, "alice"))["INBOX"]
+    assert [content for _, _, content in mail] == [b"A: 1\n\nx\n", b"A: 2\r\n\nx"] * 3
+
+
+async def test_what_is_full_is_named(alone: Admin, tmp_path: Path) -> None:
+    """A limit of the process stands for a disk that is full."""
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5_000_000, 5_000_000))
+
+    env = environment(TMPDIR=str(tmp_path))
+    box = put(tmp_path / "box", (FROM + b"A: 1\n\n") * 2 + FROM + b"x" * 6_000_000)
+    done = await pymap_admin(alone.path, "import", USER, box, preexec_fn=limit, env=env)
+    done.says(Exit.IO, f"{tmp_path}: File too large; before that 2 messages came in")
+    await pymap_admin(alone.path, "import", USER, box)
+    command = ("export", USER, tmp_path / "out", "--format", "mbox")
+    done = await pymap_admin(alone.path, *command, preexec_fn=limit, env=env)
+    done.says(Exit.IO, f"{tmp_path}: File too large")  # the message is gathered first
+    for _ in range(2):
+        await pymap_admin(alone.path, "append", USER, stdin=b"A: 1\n\n" + b"x" * 3_000_000)
+    await pymap_admin(alone.path, "mailbox", "create", USER, "Small")
+    small = put(tmp_path / "small", (FROM + b"A: 1\n\n" + b"x" * 3_000_000 + b"\n") * 2)
+    await pymap_admin(alone.path, "import", USER, small, "--mailbox", "Small")
+    done = await pymap_admin(alone.path, *command, "--mailbox", "Small", preexec_fn=limit, env=env)
+    done.says(Exit.IO, f"{tmp_path / 'out'}: File too large")
+
+
+async def test_two_exports_to_one_place(
+    alone: Admin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await pymap_admin(alone.path, "append", USER, stdin=b"A: 1\n\n")
+    goes_on, reached = asyncio.Event(), asyncio.Event()
+    contents = DictMailbox.contents
+
+    async def wait(self: DictMailbox, uids: Any) -> Any:
+        reached.set()
+        await goes_on.wait()
+        return await contents(self, uids)
+
+    monkeypatch.setattr(DictMailbox, "contents", wait)
+    command = ("export", USER, tmp_path / "out", "--format", "eml", "--force")
+    one = asyncio.create_task(pymap_admin(alone.path, *command))
+    await reached.wait()
+    assert await becomes(lambda: any((tmp_path / "out").glob(".pymap-export-*/INBOX")))
+    (await pymap_admin(alone.path, *command)).says(Exit.LATER, "another export goes there now")
+    goes_on.set()
+    assert (await one).code == 0
+    assert os.listdir(tmp_path / "out") == ["INBOX"]
+    assert (await pymap_admin(alone.path, *command)).code == 0
+
+
 # -- interrupted --
 
 
@@ -257,8 +325,47 @@ async def test_an_import_that_is_interrupted(alone: Admin, tmp_path: Path) -> No
 
     process.send_signal(signal.SIGTERM)
     out, err = await process.communicate()
-    assert (process.returncode, out, err) == (128 + signal.SIGTERM, b"", b"")
-    assert len((await mail_of(alone))["INBOX"]) % imports.BATCH_MESSAGES == 0
+    assert (process.returncode, out) == (128 + signal.SIGTERM, b"")
+    found = re.fullmatch(rb"pymap-admin: interrupted; at least ([\d,]+) messages came in\n", err)
+    assert found is not None
+    told = int(found[1].replace(b",", b""))
+    there = len((await mail_of(alone))["INBOX"])
+    assert there >= told
+    assert there % imports.BATCH_MESSAGES == 0
+
+
+@pytest.mark.parametrize("kind", ["pipe without a writer", "silent pipe", "device"])
+async def test_a_signal_is_heard_while_a_file_is_read(
+    kind: str, alone: Admin, tmp_path: Path
+) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    command = ("import", USER, "/dev/zero" if kind == "device" else path)
+    process = await start("--socket", alone.path, *command, env=environment(TMPDIR=str(tmp_path)))
+    if kind == "silent pipe":
+        with path.open("wb"):
+            await ended_by(process, signal.SIGTERM)
+    else:
+        assert await becomes(lambda: reads(process.pid, kind))
+        await ended_by(process, signal.SIGTERM)
+
+
+def reads(pid: int, kind: str) -> bool:
+    """Whether a process is where it reads: in a thread of its own."""
+    if kind == "device":
+        return any(os.path.realpath(fd) == "/dev/zero" for fd in Path(f"/proc/{pid}/fd").iterdir())
+    return len(os.listdir(f"/proc/{pid}/task")) > 1
+
+
+async def ended_by(process: asyncio.subprocess.Process, number: int) -> None:
+    try:
+        process.send_signal(number)
+        async with asyncio.timeout(20):
+            assert await process.wait() == 128 + number
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -6,7 +6,7 @@ import asyncio
 import os
 import pty
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -22,7 +22,8 @@ from pymap.admin.cli.options import VARIABLES
 from pymap.admin.network import Network
 from pymap.admin.service import AdminService
 from pymap.auth import passwords
-from pymap.backend.dict import DictBackend, DictMailbox
+from pymap.backend.api import MailboxInfo
+from pymap.backend.dict import DictAccount, DictBackend, DictMailbox
 from pymap.backend.errors import Unavailable
 from pymap.imap.server import Server, serve
 
@@ -233,9 +234,14 @@ async def test_mailboxes(admin: Admin) -> None:
     assert (await pymap_admin(path, "mailbox", "delete", USER, "Neu", "--json")).json == {}
     for verb in ("delete", "status"):
         done = await pymap_admin(path, "mailbox", verb, USER, "Neu")
-        done.says(Exit.DATA, "No such mailbox")
+        done.says(Exit.DATA, "No such mailbox: Neu")
     done = await pymap_admin(path, "mailbox", "rename", USER, "Neu", "Alt")
-    done.says(Exit.DATA, "No such mailbox")
+    done.says(Exit.DATA, "No such mailbox: Neu")
+    done = await pymap_admin(path, "mailbox", "create", USER, "--json", "--", "-drafts-")
+    assert done.json["id"]
+    done = await pymap_admin(path, "append", "--mailbox=-drafts-", USER, stdin=b"A: 1\n")
+    assert done.lines[1] == "uid: 1"
+    assert (await pymap_admin(path, "mailbox", "delete", USER, "--", "-drafts-")).code == 0
     done = await pymap_admin(path, "mailbox", "create", USER, "a//b")
     assert (done.code, done.out) == (Exit.DATA, "")
     for verb in ("list", "status"):
@@ -254,6 +260,21 @@ async def test_status_of_some_or_all(admin: Admin) -> None:
     assert title.split()[:4] == ["NAME", "MESSAGES", "UNSEEN", "DELETED"]
     assert row.split()[:3] == ["INBOX", "4", "1"]
     assert "KiB" in row
+
+
+async def test_a_mailbox_that_goes_while_all_are_counted(
+    alone: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = DictAccount.mailboxes
+
+    async def too_many(self: DictAccount) -> Sequence[MailboxInfo]:
+        return [*await listed(self), MailboxInfo("Gone", "F1")]
+
+    monkeypatch.setattr(DictAccount, "mailboxes", too_many)
+    found = (await pymap_admin(alone.path, "mailbox", "status", USER, "--json")).json
+    assert [mailbox["name"] for mailbox in found] == ["INBOX"]
+    done = await pymap_admin(alone.path, "mailbox", "status", USER, "Gone")
+    done.says(Exit.DATA, "No such mailbox")
 
 
 async def test_special_use(alone: Admin) -> None:
@@ -325,7 +346,7 @@ async def test_check_of_what_is_well(admin: Admin) -> None:
     assert (found["progress"]["mailboxes"], found["progress"]["messages"]) == (1, 4)
     (await pymap_admin(admin.path, "check", "nobody")).says(Exit.NO_USER, "No such user")
     done = await pymap_admin(admin.path, "check", USER, "--mailbox", "Nope")
-    done.says(Exit.DATA, "No such mailbox")
+    done.says(Exit.DATA, "No such mailbox: Nope")
 
 
 async def test_check_tells_what_it_finds(

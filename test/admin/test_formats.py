@@ -162,6 +162,32 @@ def test_names_stay_inside_and_come_back(name: str) -> None:
     assert not any(part.startswith(".") or "\0" in part for part in path.parts)
 
 
+@pytest.mark.parametrize("kind", ["mbox", "eml"])
+def test_no_name_makes_a_tree_look_like_another(kind: str, tmp_path: Path) -> None:
+    names = ["cur", "cur/x", "Work.sbd", "Work.sbd/x", "Work"]
+    for name in names:
+        path = tmp_path / f"{to_path(name)}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if kind == "mbox":
+            Path(f"{path}.mbox").write_bytes(b"From a@b Tue Nov 24 14:00:00 2026\nx\n\n")
+        else:
+            path.mkdir(exist_ok=True)
+            (path / "1.eml").write_bytes(b"x\n")
+    assert sorted(message.mailbox for message in again(tmp_path, "auto")) == sorted(names)
+
+
 def test_no_two_names_have_one_path() -> None:
-    names = ["a.mbox", "a%2Embox", "A.EML", "a", "a%", "a%25", ".a", "%2Ea", "index.jsonl"]
+    names = [
+        "a.mbox",
+        "a%2Embox",
+        "A.EML",
+        "a",
+        "a%",
+        "a%25",
+        ".a",
+        "%2Ea",
+        "index.jsonl",
+        "cur",
+        "%63ur",
+    ]
     assert len({str(to_path(name)) for name in names}) == len(names)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,16 @@ def places(*paths: object, **how: object) -> list[tuple[str, bytes]]:
 
 
 # -- .eml --
+
+
+def test_a_pipe_with_a_name_is_read_once(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for content, read_ in ((b"A: 1\n\nx\n", b"A: 1\r\n\r\nx\r\n"), (FROM + b"A: 2\n", b"A: 2\r\n")):
+        writer = threading.Thread(target=pipe.write_bytes, args=(content,))
+        writer.start()
+        assert places(pipe) == [("", read_)]
+        writer.join()
 
 
 def test_a_file_is_a_message_with_the_date_of_the_file(tmp_path: Path) -> None:
@@ -156,7 +167,8 @@ def test_a_maildir_is_known_by_its_cur(tmp_path: Path) -> None:
 
 def test_folders_of_a_maildir_without_an_inbox(tmp_path: Path) -> None:
     make(tmp_path, _Work__cur__2=b"2")
-    assert places(tmp_path, format="maildir", recursive=True) == [("Work", b"2")]
+    for format in ("maildir", "auto"):
+        assert places(tmp_path, format=format, recursive=True) == [("Work", b"2")]
     with pytest.raises(NoMail):
         places(tmp_path / ".Work" / "cur", format="maildir", recursive=True)
 
@@ -233,6 +245,32 @@ def test_force_follows_no_link(tmp_path: Path) -> None:
     with pytest.raises(NoPlace):
         export(tmp_path / "mail", force=True)
     assert files(tmp_path / "elsewhere") == {"1.eml": b"precious"}
+
+
+@pytest.mark.parametrize("name", ["cur/1:2,S", "new/2", "tmp/3", "maildirfolder"])
+def test_force_takes_no_maildir_that_is_used(name: str, tmp_path: Path) -> None:
+    """Not every program keeps a dovecot-uidlist."""
+    for sub in ("cur", "new", "tmp"):
+        (tmp_path / sub).mkdir()
+    (tmp_path / name).write_text("precious")
+    with pytest.raises(NoPlace, match="was made by no export"):
+        export(tmp_path, "maildir", force=True)
+    assert files(tmp_path) == {name: b"precious"}
+
+
+def test_what_cannot_be_put_in_place_is_moved_back(tmp_path: Path) -> None:
+    export(tmp_path)
+    before = files(tmp_path)
+
+    def in_the_way() -> None:
+        with destination(tmp_path, True, eml.is_ours) as root:
+            write(eml.EmlTree(root), {"A": MAIL["INBOX"], "Zoo": MAIL["INBOX"]})
+            (tmp_path / "Zoo" / "mine").mkdir(parents=True)  # just now, by somebody else
+
+    with pytest.raises(OSError, match="not empty"):
+        in_the_way()
+    assert files(tmp_path) == before
+    assert sorted(os.listdir(tmp_path)) == ["INBOX", "Work", "Zoo"]
 
 
 def broken(path: Path, error: BaseException, force: bool = False) -> None:

@@ -82,9 +82,27 @@ def test_what_is_no_message_is_passed_over(
     (tmp_path / "cur" / "4").mkdir()
     os.mkfifo(tmp_path / "cur" / "5")
     (tmp_path / "cur" / ".6").write_bytes(b"hidden")
+    (tmp_path / "cur" / ":2,S").write_bytes(b"no name")
     (tmp_path / "tmp" / "7").write_bytes(b"half")
     assert [message.content for message in taken(maildir.read(tmp_path))] == [b"1", b"2"]
-    assert len(caplog.records) == 3  # the link, the directory, the pipe; ".6" never is one
+    # The odd name, the link, the directory, the pipe; ".6" never is one.
+    assert len(caplog.records) == 4
+    assert ":2,S: no name of a message" in caplog.text
+
+
+def test_links_beside_the_mail_are_passed_over(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make(tmp_path, **{"cur__1__2,Sa": b"1"})
+    (tmp_path / "elsewhere").write_text("0 Junk\n")
+    for name in ("dovecot-keywords", "dovecot-uidlist"):
+        (tmp_path / name).symlink_to(tmp_path / "elsewhere")
+    (message,) = taken(maildir.read(tmp_path))
+    assert message.flags == {"\\Seen"}
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / name}: cannot be read, passed over: a link"
+        for name in ("dovecot-keywords", "dovecot-uidlist")
+    ]
 
 
 def test_a_message_whose_flags_change_meanwhile_is_found(tmp_path: Path) -> None:

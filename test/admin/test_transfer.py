@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
+from grpclib.client import Channel
 from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from server.client import becomes
 
 from pymap.admin import imports
 from pymap.admin.proto import admin_pb2 as m
+from pymap.admin.proto.admin_grpc import MailboxesStub
+from pymap.admin.service import AdminService
 from pymap.backend.dict import DictMailbox
 from pymap.backend.errors import MailboxGone, OverQuota
 from pymap.observer import Observer
@@ -44,7 +48,7 @@ async def test_messages_come_in_order_with_all_they_have(admin: Admin) -> None:
     given = [
         message(b"A: 1\r\n\r\n1", mailbox="New", flags=["\\Flagged"], uid=77),
         message(b"A: 2\r\n\r\n22", pieces=3, mailbox="New"),
-        message(b"A: 3\n\n3", internal_date="24-Nov-2026 14:00:00 +0100"),
+        message(b"A: 3\n\n3", mailbox="INBOX", internal_date="24-Nov-2026 14:00:00 +0100"),
         message(b"A: 4\n\n4", mailbox="New"),
     ]
     answers = await admin.mailboxes.Import(requests(*given, create=True))
@@ -52,12 +56,13 @@ async def test_messages_come_in_order_with_all_they_have(admin: Admin) -> None:
     assert sorted(answer.messages for answer in answers) == [answer.messages for answer in answers]
     assert (await status_of(admin, "New")).messages == 3
     contents = [await content_of(admin, "New", uid) for uid in (1, 2, 3)]
-    assert contents == [b"A: 1\r\n\r\n1", b"A: 2\r\n\r\n22", b"A: 4\r\n\r\n4"]
+    assert contents == [b"A: 1\r\n\r\n1", b"A: 2\r\n\r\n22", b"A: 4\n\n4"]
     async with admin.imap.backend.account(USER) as account:
         rows = await (await account.open("New")).metadata(UidSet.of(1))
         assert {flag.name for flag in rows[0].flags} == {"\\Flagged"}
         inbox = await account.open("INBOX")
         uid = (await inbox.snapshot()).uid_next - 1
+        assert await inbox.content(uid) == b"A: 3\n\n3"  # octet for octet
         (row,) = await inbox.metadata(UidSet.of(uid))
         assert (row.internal_date.seconds, row.internal_date.zone) in (
             (1795525200, 60), (1795525200, 0),
@@ -140,6 +145,20 @@ async def test_names_are_checked_when_they_are_created(admin: Admin) -> None:
     assert (await fails(admin.mailboxes.Import, *unknown)).code == "NOUSER"
 
 
+async def test_a_mailbox_that_another_makes_at_the_same_time(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create_mailbox = imports.create_mailbox
+
+    async def late(*what: Any) -> Any:
+        await create_mailbox(*what)  # the other
+        return await create_mailbox(*what)
+
+    monkeypatch.setattr(imports, "create_mailbox", late)
+    await admin.mailboxes.Import(requests(message(b"x", mailbox="New"), create=True))
+    assert (await status_of(admin, "New")).messages == 1
+
+
 async def test_a_store_that_is_full_says_so(
     start_admin: StartAdmin, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -173,6 +192,47 @@ async def test_a_client_that_goes_away_ends_the_import(start_admin: StartAdmin) 
         await stream.cancel()
     await admin.server.Ping(m.PingRequest())
     assert (await status_of(admin, "INBOX")).messages == 0
+
+
+async def test_what_is_in_is_told_though_the_server_stops(
+    start_admin: StartAdmin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stopped while a batch is being appended."""
+    admin = await start_admin()
+    append, reached, goes_on = DictMailbox.append, asyncio.Event(), asyncio.Event()
+
+    async def slow(self: DictMailbox, messages: Any) -> Any:
+        uids = await append(self, messages)
+        reached.set()
+        await goes_on.wait()
+        return uids
+
+    async def stop(service: Any) -> None:
+        await service.__aexit__(None, None, None)
+
+    monkeypatch.setattr(DictMailbox, "append", slow)
+    service = AdminService(tmp_path / "other").run(admin.imap)
+    await service.__aenter__()
+    told = []
+
+    async def importing(channel: Channel) -> None:
+        async with MailboxesStub(channel).Import.open() as stream:
+            for request in requests(*(message(b"x") for _ in range(130))):
+                await stream.send_message(request)
+            while (answer := await stream.recv_message()) is not None:
+                told.append(answer.messages)
+
+    async with asyncio.timeout(10), Channel(path=str(tmp_path / "other")) as channel:
+        client = asyncio.create_task(importing(channel))
+        await reached.wait()
+        stopping = asyncio.create_task(stop(service))
+        assert await becomes(lambda: any(task.cancelling() for task in asyncio.all_tasks()))
+        goes_on.set()
+        with pytest.raises(GRPCError, match="shutting down"):
+            await client
+        await stopping
+    assert told == [100]
+    assert (await status_of(admin, "INBOX")).messages == 100
 
 
 # -- export --

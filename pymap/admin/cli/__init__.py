@@ -67,7 +67,6 @@ def _call(args: Namespace, output: Output) -> int:
     for name in ("asyncio", "grpclib"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     interruption = Interruption()
-    args.stdin = interruption.stdin
 
     async def carry_out() -> int:
         task = asyncio.current_task()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentTypeError, Namespace
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from pymap.admin.cli.exits import Exit, Failure
 from pymap.admin.cli.messages import as_dict
@@ -48,21 +48,22 @@ def add_verbs(verbs: Verbs) -> None:
 
 async def append(client: Client, args: Namespace, output: Output) -> None:
     """Line ends, and a line "From " in front, are the server's business."""
+    from pymap.admin.cli.aside import aside
     from pymap.admin.proto.admin_pb2 import AppendHead, AppendRequest
 
     head = AppendHead(
         user=args.user, mailbox=args.mailbox, flags=args.flags, internal_date=args.timestamp,
         sender=args.sender, recipient=args.recipient,
     )  # fmt: skip
-    with _opened(args.data, args.stdin) as message:
-        piece = message.read(PIECE)
+    async with aside(_pieces(args.data)) as pieces:
+        piece = await anext(pieces, b"")
         if not piece:
             raise Failure(Exit.NO_INPUT, "there is no message: the input is empty")
         async with client.open(client.mailboxes.Append) as call:
             await call.send(AppendRequest(head=head))
             while piece:
                 await call.send(AppendRequest(content=piece))
-                piece = message.read(PIECE)
+                piece = await anext(pieces, b"")
             await call.end()
             reply = as_dict(await call.only())
     try:
@@ -72,13 +73,18 @@ async def append(client: Client, args: Namespace, output: Output) -> None:
         complain("the message is in its mailbox, but its UID could not be printed")
 
 
-def _opened(path: Path | None, stdin: BinaryIO) -> AbstractContextManager[BinaryIO]:
-    if path is None or str(path) == "-":
-        return nullcontext(stdin)
+def _pieces(path: Path | None) -> Iterator[bytes]:
+    """Of a file, or of standard input."""
     try:
-        return path.open("rb")
+        if path is None or str(path) == "-":
+            file = open(0, "rb", closefd=False)  # noqa: SIM115  below, with the other
+        else:
+            file = path.open("rb")
     except OSError as error:
         raise Failure(Exit.NO_INPUT, f"{path}: {error.strerror}") from error
+    with file:
+        while piece := file.read(PIECE):
+            yield piece
 
 
 def _internal_date(text: str) -> str:

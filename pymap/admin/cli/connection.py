@@ -182,6 +182,9 @@ class Call(Generic[_Request, _Reply]):
 
     @asynccontextmanager
     async def _step(self) -> AsyncIterator[None]:
+        from grpclib.exceptions import StreamTerminatedError
+        from h2.exceptions import NoSuchStreamError
+
         try:
             async with asyncio.timeout(self._timeout_s) as timeout:
                 yield
@@ -195,6 +198,9 @@ class Call(Generic[_Request, _Reply]):
             raise Failure(Exit.PERMISSION, text, Exit.LATER) from error
         except OSError as error:  # also of TLS
             raise _lost(self._to, _reason(error)) from error
+        except NoSuchStreamError as error:
+            # The server has refused what we still send. grpclib tells why, if we call it so.
+            raise StreamTerminatedError("the server has ended the call") from error
         except AttributeError as error:
             # grpclib 0.4.9 has deleted its transport: the other side hung up just now.
             raise _lost(self._to, "the connection was closed") from error

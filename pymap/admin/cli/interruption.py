@@ -2,21 +2,19 @@
 the process at once.
 
 An exception that a signal raises just anywhere may be lost (in a weakref's callback, while a module
-is loaded) or leave a mess, so the handler only cancels the task. It raises one where the process
-waits for standard input, which no cancellation interrupts.
+is loaded) or leave a mess, so the handler only cancels the task. What may block is read in a thread
+(`aside`), for no cancellation interrupts it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import io
 import os
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import BinaryIO, cast
 
 __all__ = ["Interruption"]
 
@@ -26,10 +24,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Interruption:
     """Of one run; `number` is that of the signal, 0 if there was none."""
 
-    def __init__(self, stdin: int = 0) -> None:
+    def __init__(self) -> None:
         self.number = 0
-        self.waiting = False  # for standard input
-        self.stdin = cast(BinaryIO, io.BufferedReader(_Input(self, stdin), 256 * 1024))
         self._cancel: tuple[asyncio.AbstractEventLoop, asyncio.Task[object]] | None = None
 
     @contextmanager
@@ -54,29 +50,6 @@ class Interruption:
         if self.number:
             os._exit(128 + number)
         self.number = number
-        if self.waiting:
-            raise KeyboardInterrupt
         if self._cancel is not None:
             loop, task = self._cancel
             loop.call_soon_threadsafe(task.cancel)
-
-
-class _Input(io.RawIOBase):
-    """Standard input."""
-
-    def __init__(self, interruption: Interruption, fd: int) -> None:
-        self._interruption = interruption
-        self._fd = fd
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]  # any buffer
-        interruption = self._interruption
-        interruption.waiting = True
-        try:
-            if interruption.number:  # it came just before
-                raise KeyboardInterrupt
-            return os.readv(self._fd, [buffer])
-        finally:
-            interruption.waiting = False

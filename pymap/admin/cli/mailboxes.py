@@ -5,6 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
+from pymap.admin.cli.exits import Failure
 from pymap.admin.cli.messages import as_dict
 from pymap.admin.output import Column, Output, octets
 
@@ -95,10 +96,12 @@ async def status(client: Client, args: Namespace, output: Output) -> None:
     if not names:
         found = await client.call(client.mailboxes.List, MailboxListRequest(user=args.user))
         names = [mailbox.name for mailbox in found.mailboxes if mailbox.id]
-    output.table(
-        [
-            as_dict(await client.call(client.mailboxes.Status, request))
-            for request in (MailboxStatusRequest(user=args.user, name=name) for name in names)
-        ],
-        _STATUS,
-    )
+    rows = []
+    for name in names:
+        request = MailboxStatusRequest(user=args.user, name=name)
+        try:
+            rows.append(as_dict(await client.call(client.mailboxes.Status, request)))
+        except Failure as failure:
+            if args.names or failure.code != "NONEXISTENT":
+                raise  # otherwise it was deleted or renamed since it was listed
+    output.table(rows, _STATUS)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from argparse import SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace, _SubParsersAction
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pymap
-from pymap.admin.cli.exits import Exit
+from pymap.admin.cli.exits import Exit, Failure
 
 __all__ = ["Verbs", "parser", "read"]
 
@@ -25,6 +26,8 @@ VARIABLES = {
 
 class Parser(ArgumentParser):
     """Whose errors are one line, and have the exit code of sysexits.h."""
+
+    verbs: Collection[str] = ()
 
     def __init__(self, **how: Any) -> None:
         super().__init__(allow_abbrev=False, **how)
@@ -56,6 +59,10 @@ class Verbs:
         made.set_defaults(run=run, **{**settings, **defaults})
         return made
 
+    @property
+    def names(self) -> Collection[str]:
+        return self._parsers.choices.keys()
+
     def group(self, name: str, summary: str) -> Verbs:
         """A verb that has verbs below it."""
         made = self._parsers.add_parser(
@@ -70,10 +77,19 @@ def _sentence(summary: str) -> str:
 
 def read(argv: Sequence[str] | None = None) -> Namespace:
     """A command line, that of the process if none is given, and what the environment says besides.
-    Raises SystemExit for an error, which has been told, and for --help."""
+    Raises SystemExit for an error, which has been told, and for --help; Failure if an argument is
+    no text."""
+    words = sys.argv[1:] if argv is None else argv
     arguments = parser()
-    args = arguments.parse_args(argv)
-    _settle(args, arguments)
+    try:
+        args = arguments.parse_args(words)
+        _settle(args, arguments)
+    except SystemExit as done:
+        # The operator puts it right, in master.cf or the environment. Meanwhile the mail waits.
+        verb = next((word for word in words if word in arguments.verbs), None)
+        if done.code == Exit.USAGE and verb == "append":
+            raise SystemExit(Exit.LATER) from None
+        raise
     return args
 
 
@@ -94,6 +110,7 @@ def parser() -> Parser:
     verbs = Verbs(made, common)
     for module in (append, server, users, mailboxes, transfer, check, completion):
         module.add_verbs(verbs)
+    made.verbs = verbs.names
     return made
 
 
@@ -142,11 +159,12 @@ def _add_connection(to: Parser, default: Any) -> None:
 
 
 def _settle(args: Namespace, parser: Parser) -> None:
-    """Take from the environment what the command line leaves open."""
+    """Take from the environment what the command line leaves open. Raises Failure for what no
+    operator can put right: an address of an envelope that is not UTF-8."""
     for value in vars(args).values():
         for text in value if isinstance(value, list) else [value]:
             if isinstance(text, str) and not _is_unicode(text):
-                parser.error("an argument is not UTF-8")
+                raise Failure(Exit.USAGE, "an argument is not UTF-8")
     if args.socket is not None and args.server is not None:
         parser.error("--socket and --server exclude each other")
     names = list(VARIABLES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterator
@@ -14,10 +15,12 @@ from pymap.admin.cli.messages import as_dict
 from pymap.admin.output import Column, Output, OutputGone, complain, count, octets, progress
 
 if TYPE_CHECKING:
+    from pymap.admin.cli.aside import Taken
     from pymap.admin.cli.connection import Call, Client
     from pymap.admin.cli.options import Verbs
     from pymap.admin.formats.content import Message
     from pymap.admin.formats.export import Tree
+    from pymap.admin.formats.sources import Source
     from pymap.admin.output import Update
 
 __all__ = ["add_verbs"]
@@ -25,6 +28,8 @@ __all__ = ["add_verbs"]
 FORMATS = ("mbox", "maildir", "eml")
 LAYOUTS = ("++", "fs")
 LONG_S = 600.0
+BUFFER = 256 * 1024
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 _IMPORTED = (Column("messages", "messages"), Column("octets", "octets", octets))
 _EXPORTED = (
@@ -79,6 +84,9 @@ def _add_layout(verb: Any) -> None:
 
 
 async def import_(client: Client, args: Namespace, output: Output) -> None:
+    import asyncio
+
+    from pymap.admin.cli.aside import aside
     from pymap.admin.formats import sources
     from pymap.admin.proto.admin_pb2 import ImportHead, ImportRequest
 
@@ -87,24 +95,34 @@ async def import_(client: Client, args: Namespace, output: Output) -> None:
     )
     so_far = {"messages": 0, "octets": 0}
     with progress("import") as show:
-        total = sources.octets_of(source) if sys.stderr.isatty() else None
-        with closing(_Input(sources.read(source, args.stdin))) as messages:
-            messages.look()  # what cannot be read is told before anything is sent
+        input = _Input(source, sys.stderr.isatty())
+        async with aside(input.requests()) as requests:
+            # What cannot be read is told before anything is sent.
+            first = await anext(requests, None)
+            if first is None and input.failure is not None:
+                raise input.failure
             try:
                 async with client.open(client.mailboxes.Import) as call:
                     head = ImportHead(user=args.user, create=args.create)
                     await call.send(ImportRequest(head=head))
-                    await _both(_hear(call, so_far, show, total), _send(call, messages))
+                    hearing = _hear(call, so_far, show, input)
+                    await _both(hearing, _send(call, first, requests))
             except Failure as failure:
-                raise _with_count(failure, so_far["messages"]) from failure
-        if messages.failure is not None:
-            raise _with_count(messages.failure, so_far["messages"])
+                raise _with_count(failure, so_far["messages"], bool(failure.code)) from failure
+            except asyncio.CancelledError:
+                known = count(so_far["messages"], "message")
+                complain(f"interrupted; at least {known} came in")
+                raise
+        if input.failure is not None:
+            raise _with_count(input.failure, so_far["messages"])
     output.fields(so_far, _IMPORTED)
 
 
-def _with_count(failure: Failure, messages: int) -> Failure:
+def _with_count(failure: Failure, messages: int, is_last: bool = True) -> Failure:
+    """`is_last`: this count is the last that the server had to tell."""
     hint = " (--create makes it)" if failure.code == "NONEXISTENT" else ""
-    text = f"{failure}{hint}; before that {count(messages, 'message')} came in"
+    least = "" if is_last else "at least "
+    text = f"{failure}{hint}; before that {least}{count(messages, 'message')} came in"
     return Failure(failure.exit_code, text)
 
 
@@ -125,88 +143,87 @@ async def _both(hearing: Any, sending: Any) -> None:
             raise failure
 
 
-async def _hear(
-    call: Call[Any, Any], so_far: dict[str, int], show: Update, total: int | None
-) -> None:
+async def _hear(call: Call[Any, Any], so_far: dict[str, int], show: Update, input: _Input) -> None:
     while (reply := await call.receive()) is not None:
         so_far.update(as_dict(reply))
         text = f"{count(reply.messages, 'message')}, {octets(reply.octets)}"
-        show(text, reply.octets / total if total else None)
+        show(text, reply.octets / input.total if input.total else None)
 
 
-async def _send(call: Call[Any, Any], messages: _Input) -> None:
-    import asyncio
-
-    from pymap.admin.formats.dates import date_text
-    from pymap.admin.proto.admin_pb2 import ImportRequest, MessageHead
-
-    for message in messages:
-        date = "" if message.internal_date is None else date_text(message.internal_date)
-        head = MessageHead(
-            mailbox=message.mailbox, flags=message.flags, internal_date=date, size=message.size
-        )
-        await call.send(ImportRequest(message=head))
-        sent = 0
-        for piece in message.pieces:
-            sent += len(piece)
-            if sent > message.size:
-                break
-            await call.send(ImportRequest(content=piece))
-        if sent != message.size:
-            raise Failure(Exit.IO, "a file has changed while it was read")
-        await asyncio.sleep(0)  # what the server says is heard meanwhile
+async def _send(call: Call[Any, Any], first: Any, requests: Taken[Any]) -> None:
+    if first is not None:
+        await call.send(first)
+    async for request in requests:
+        await call.send(request)
     await call.end()
 
 
 class _Input:
-    """The messages to import, without empty ones, which no mailbox can hold. When the files go
-    wrong they end, with `failure`: what came before is to arrive."""
+    """The messages to import, as they are sent. Empty ones, which no mailbox can hold, are left
+    out. When the files go wrong they end, with `failure`: what came before is to arrive.
 
-    def __init__(self, messages: Iterator[Message]) -> None:
+    All of it is used in a thread."""
+
+    def __init__(self, source: Source, count: bool) -> None:
         self.failure: Failure | None = None
-        self._messages = messages
-        self._first: list[Message] = []
+        self.total: int | None = None  # octets to read, roughly
+        self._source = source
+        self._count = count
 
-    def look(self) -> None:
-        """Read up to the first message. Raises Failure if there is none because of an error."""
-        self._first = list(self._take())
-        if self.failure is not None:
-            raise self.failure
-
-    def __iter__(self) -> Iterator[Message]:
-        while found := self._first or list(self._take()):
-            self._first = []
-            yield from found
-
-    def _take(self) -> Iterator[Message]:
+    def requests(self) -> Iterator[Any]:
+        """Raises Failure for what cannot be sent whole."""
+        from pymap.admin.formats import sources
         from pymap.admin.formats.mbox import NotMbox
-        from pymap.admin.formats.sources import NoMail
 
+        if self._count:
+            self.total = sources.octets_of(self._source)
         try:
-            for message in self._messages:
-                if message.size:
-                    yield message
-                    return
+            # In the end too: a message whose file is open is closed.
+            with (
+                open(0, "rb", buffering=BUFFER, closefd=False) as stdin,
+                closing(sources.read(self._source, stdin)) as messages,
+            ):
+                for message in messages:
+                    if message.size:
+                        yield from _requests_of(message)
         except NotMbox as error:
             self.failure = Failure(Exit.DATA, str(error))
-        except NoMail as error:
+        except sources.NoMail as error:
             self.failure = Failure(Exit.NO_INPUT, str(error))
         except OSError as error:
-            code = Exit.NO_INPUT if error.filename is not None else Exit.IO
+            code = Exit.IO if error.filename is None or error.errno in FULL else Exit.NO_INPUT
             text = f"{error.filename or 'input'}: {error.strerror or error}"
             self.failure = Failure(code, text)
 
-    def close(self) -> None:
-        close = getattr(self._messages, "close", None)
-        if close is not None:
-            close()
+
+def _requests_of(message: Message) -> Iterator[Any]:
+    from pymap.admin.formats.dates import date_text
+    from pymap.admin.proto.admin_pb2 import ImportRequest, MessageHead
+
+    date = "" if message.internal_date is None else date_text(message.internal_date)
+    head = MessageHead(
+        mailbox=message.mailbox, flags=message.flags, internal_date=date, size=message.size
+    )
+    yield ImportRequest(message=head)
+    sent = 0
+    try:
+        for piece in message.pieces:
+            sent += len(piece)
+            if sent > message.size:
+                break
+            yield ImportRequest(content=piece)
+    except OSError as error:  # half of the message has been sent
+        text = f"{error.filename or 'input'}: {error.strerror or error}"
+        raise Failure(Exit.IO, text) from error
+    if sent != message.size:
+        raise Failure(Exit.IO, "a file has changed while it was read")
 
 
 # -- export --
 
 
 async def export(client: Client, args: Namespace, output: Output) -> Exit:
-    from pymap.admin.formats.export import BadExport, NoPlace
+    from pymap.admin.formats.export import BadExport, Busy, NoPlace
 
     try:
         if args.destination == "-":
@@ -215,6 +232,13 @@ async def export(client: Client, args: Namespace, output: Output) -> Exit:
         exported = await _export_to_files(client, args)
     except NoPlace as error:
         raise Failure(Exit.CANNOT_CREATE, str(error)) from error
+    except Busy as error:
+        raise Failure(Exit.LATER, str(error)) from error
+    except OSError as error:  # a full disk, mostly, which has no name
+        if args.destination == "-":
+            raise
+        text = f"{error.filename or args.destination}: {error.strerror or error}"
+        raise Failure(Exit.IO, text) from error
     except BadExport as error:
         raise Failure(Exit.INTERNAL, f"the server sends nonsense: {error}") from error
     output.fields(exported.summary(), _EXPORTED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import BinaryIO, NamedTuple, cast
 
 from pymap.wire.types import InternalDate
@@ -39,8 +40,38 @@ class Message(NamedTuple):
 
 
 def spool() -> BinaryIO:
-    """An empty file for one message, gone when it is closed."""
-    return cast(BinaryIO, tempfile.SpooledTemporaryFile(IN_MEMORY))
+    """An empty file for one message, gone when it is closed. An error names the directory where
+    temporary files are."""
+    return cast(BinaryIO, _Spool(IN_MEMORY))
+
+
+class _Spool(tempfile.SpooledTemporaryFile[bytes]):
+    def write(self, octets: bytes) -> int:  # type: ignore[override]  # any buffer
+        with _in_temporary_directory():
+            written = super().write(octets)
+            self.flush()  # a full disk is told here, not where it is read
+        return written
+
+    def writelines(self, parts: Iterable[bytes]) -> None:  # type: ignore[override]  # any buffer
+        for part in parts:
+            self.write(part)
+
+    def __exit__(self, *how: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        with _in_temporary_directory():
+            super().close()
+
+
+@contextmanager
+def _in_temporary_directory() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, tempfile.gettempdir()) from error
 
 
 def pieces(file: BinaryIO) -> Iterator[bytes]:

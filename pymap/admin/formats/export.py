@@ -4,12 +4,15 @@ Rule 1: nothing that is there is touched before all of the export is written and
         the destination is as it was.
 Rule 2: the destination is a directory, new or empty. `force` replaces an earlier export of the same
         format; a directory with any file that no export makes is refused, and not followed.
-Rule 3: it is written inside the destination, in a directory with a name of its own, for what is
+Rule 3: two exports to one destination exclude each other.
+Rule 4: it is written inside the destination, in a directory with a name of its own, for what is
         above may belong to somebody else, or be another file system.
 """
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import os
 import shutil
 import tempfile
@@ -22,7 +25,9 @@ from typing import BinaryIO, NamedTuple
 from pymap.admin.formats.files import sync_directory
 from pymap.wire.types import InternalDate
 
-__all__ = ["BadExport", "Mailbox", "NoPlace", "Tree", "destination"]
+__all__ = ["BadExport", "Busy", "Mailbox", "NoPlace", "Tree", "destination"]
+
+log = logging.getLogger("pymap.admin")
 
 _ASIDE = ".pymap-export-"
 
@@ -33,6 +38,10 @@ class BadExport(ValueError):
 
 class NoPlace(Exception):
     """The destination cannot be made, or there is something in it that would be lost."""
+
+
+class Busy(Exception):
+    """Another export goes to the same destination now."""
 
 
 class Mailbox(NamedTuple):
@@ -76,16 +85,17 @@ def destination(
     path: Path, force: bool, is_ours: Callable[[Path, PurePath], bool]
 ) -> Iterator[Path]:
     """Where to write an export that will be at `path`. It is put there when the context ends
-    without an exception. Raises NoPlace, OSError."""
+    without an exception. Raises NoPlace, Busy, OSError."""
     made = _make(path)
     try:
-        old = _old(path, force, is_ours)
-        aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=path))
-        try:
-            yield aside
-            _put_in_place(path, aside, old)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
+        with _locked(path):
+            old = _old(path, force, is_ours)
+            aside = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=path))
+            try:
+                yield aside
+                _put_in_place(path, aside, old)
+            finally:
+                shutil.rmtree(aside, ignore_errors=True)
     except BaseException:
         if made:
             with suppress(OSError):
@@ -103,6 +113,22 @@ def _make(path: Path) -> bool:
     except OSError as error:
         raise NoPlace(f"{path}: {error.strerror}") from error
     return True
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Against other exports: what lies aside here has then been left by one that was killed."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise Busy(f"{path}: another export goes there now") from error
+        except OSError as error:  # a file system without locks
+            log.warning("%s: cannot be locked: %s", path, error.strerror)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _old(path: Path, force: bool, is_ours: Callable[[Path, PurePath], bool]) -> list[Path]:
@@ -129,14 +155,31 @@ def _walk(entry: Path) -> Iterator[Path]:
 
 
 def _put_in_place(path: Path, aside: Path, old: Sequence[Path]) -> None:
-    """By renaming, one entry after the other; what was there goes the same way."""
+    """By renaming, one entry after the other; what was there goes the same way, and comes back if
+    that fails half-way."""
     for directory, _, _ in os.walk(aside):  # those that are only levels have not been synced
         sync_directory(Path(directory))
     new = sorted(aside.iterdir())
     gone = Path(tempfile.mkdtemp(prefix=_ASIDE, dir=path))
-    for entry in old:
-        entry.rename(gone / entry.name)
-    for entry in new:
-        entry.rename(path / entry.name)
-    sync_directory(path)
+    moves = [(entry, gone / entry.name) for entry in old]
+    moves += [(entry, path / entry.name) for entry in new]
+    done = 0
+    try:
+        for here, there in moves:
+            here.rename(there)
+            done += 1
+        sync_directory(path)
+    except BaseException:
+        _move_back(moves[:done])
+        with suppress(OSError):
+            gone.rmdir()
+        raise
     shutil.rmtree(gone, ignore_errors=True)
+
+
+def _move_back(moves: Sequence[tuple[Path, Path]]) -> None:
+    for here, there in reversed(moves):
+        try:
+            there.rename(here)
+        except OSError as error:
+            log.warning("%s: is now %s, for it cannot be moved back: %s", here, there, error)

@@ -7,6 +7,7 @@ with the same UIDs.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -14,7 +15,7 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from pymap.admin.formats.content import (
     Message,
@@ -37,7 +38,7 @@ from pymap.backend.maildir.filenames import (
     sizes,
     split,
 )
-from pymap.backend.maildir.keywords import Keywords
+from pymap.backend.maildir.keywords import KEYWORDS, Keywords
 from pymap.backend.maildir.layout import LAYOUTS
 from pymap.backend.maildir.uidlist import Entry, Header, UidList
 from pymap.wire import modutf7
@@ -50,6 +51,7 @@ log = logging.getLogger("pymap.admin")
 MOST_LOOKS = 100
 """How often a mailbox is listed again for messages that are not where they were."""
 _NO_UID = 1 << 32  # sorts behind all
+_SUBS = ("cur", "new", "tmp")
 
 
 def looks_like_maildir(path: Path) -> bool:
@@ -68,7 +70,7 @@ def read(directory: Path, mailbox: str = "") -> Iterator[Message]:
     """The messages of one mailbox, in the order of their UIDs; those without one come last, by
     name. Names are held in memory, contents are not. Raises OSError."""
     keywords = Keywords(directory)
-    keywords.refresh()
+    _refresh(keywords, directory / KEYWORDS)
     files = _Files(directory)
     for base, path in _in_order(directory, files.found):
         message = files.open(base, path)
@@ -93,8 +95,18 @@ def read(directory: Path, mailbox: str = "") -> Iterator[Message]:
             yield Message(mailbox, flags, date, size, content)
 
 
+def _refresh(what: Keywords | UidList, path: Path) -> Any:
+    """Read a file beside the mail. Without it there is less to tell of the mail, but all of it."""
+    try:
+        return what.refresh()
+    except OSError as error:
+        why = "a link" if error.errno == errno.ELOOP else error.strerror
+        log.warning("%s: cannot be read, passed over: %s", path, why)
+        return None
+
+
 def _in_order(directory: Path, found: dict[str, Path]) -> list[tuple[str, Path]]:
-    listed = UidList(directory).refresh()
+    listed = _refresh(UidList(directory), directory / "dovecot-uidlist")
     uids = {entry.base: entry.uid for entry in listed.entries} if listed else {}
     return sorted(found.items(), key=lambda each: (uids.get(each[0], _NO_UID), _age(each[0])))
 
@@ -119,8 +131,11 @@ class _Files:
         for sub in ("new", "cur"):
             with suppress(FileNotFoundError):
                 for name in os.listdir(self._directory / sub):
+                    path = self._directory / sub / name
                     if is_message(name):
-                        found[split(name)[0]] = self._directory / sub / name
+                        found[split(name)[0]] = path
+                    elif self._looks == 1 and name[0] != ".":
+                        log.warning("%s: no name of a message, left out", path)
         return found
 
     def open(self, base: str, path: Path) -> tuple[Path, BinaryIO] | None:
@@ -154,7 +169,7 @@ class MaildirTree(Tree):
             directory = self._layout.path(mailbox.name)
         except CannotDo as error:
             raise NoSuchPath(f"{error}, in Maildir") from error
-        for sub in ("cur", "new", "tmp"):
+        for sub in _SUBS:
             (directory / sub).mkdir(mode=0o700, parents=True)
         if self._mark and mailbox.name != INBOX:  # as Dovecot does: INBOX and its quota are above
             with new_file(directory / "maildirfolder"):
@@ -199,7 +214,7 @@ class MaildirTree(Tree):
         if self._left_out:
             words = " ".join(self._left_out)
             log.warning("%s: a Maildir has 26 keywords, left out: %s", mailbox.name, words)
-        for sub in ("cur", "new", "tmp"):
+        for sub in _SUBS:
             sync_directory(directory / sub)
         sync_directory(directory)
 
@@ -219,7 +234,10 @@ _OWN_FILE = re.compile(r"dovecot-(uidlist|keywords)|subscriptions|maildirfolder|
 
 
 def is_ours(path: Path, inside: PurePath) -> bool:
-    """Whether an export has made what stands there in its tree."""
+    """Whether an export has made what stands there in its tree. It has a dovecot-uidlist in each
+    mailbox, and all messages in cur; that of a program that delivers mail may have neither."""
     if path.is_dir():
-        return True
-    return bool(_OWN_FILE.fullmatch(path.name)) or inside.parent.name in ("cur", "new", "tmp")
+        return path.name not in _SUBS or (path.parent / "dovecot-uidlist").is_file()
+    if inside.parent.name in _SUBS:
+        return inside.parent.name == "cur" and (path.parents[1] / "dovecot-uidlist").is_file()
+    return bool(_OWN_FILE.fullmatch(path.name))

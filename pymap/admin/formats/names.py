@@ -1,9 +1,10 @@
 """Mailbox names as paths of files, for mbox and .eml: ``Work/2024`` is the directory ``Work`` with
 ``2024.mbox``.
 
-Rule 1: a level is written as it is, but for "%", control characters, a dot in front, and the dot of
-        an ending that our own files have: these are %XX. So no name leads anywhere else, none is
-        hidden, and none is that of a file beside it.
+Rule 1: a level is written as it is, but for "%", control characters, a dot in front, the dot of an
+        ending that our own files or Thunderbird's directories have, and the first letter of "cur":
+        these are %XX. So no name leads anywhere else, none is hidden, none is that of a file beside
+        it, and none makes the tree look like a Maildir.
 Rule 2: what is read may be written in any way: %XX is resolved, the rest is taken as it stands.
 """
 
@@ -13,14 +14,16 @@ import os
 import re
 import unicodedata
 from pathlib import PurePath
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 __all__ = ["INBOX", "NoSuchPath", "below", "to_name", "to_path"]
 
 INBOX = "INBOX"
 LONGEST = 255 - len(".mbox.new")  # octets of one level
 
-_ODD = re.compile(r"[%\x00-\x1f\x7f/\\:]|^\.|\.(?=(?:mbox|eml|jsonl|new)$)", re.IGNORECASE)
+_ODD = re.compile(
+    r"[%\x00-\x1f\x7f/\\:]|^\.|\.(?=(?:mbox|eml|jsonl|new|sbd)$)|^c(?=ur$)", re.IGNORECASE
+)
 
 
 class NoSuchPath(ValueError):
@@ -38,8 +41,7 @@ def to_path(name: str) -> PurePath:
 
 
 def _escape(odd: re.Match[str]) -> str:
-    # quote() leaves a dot as it is.
-    return "%2E" if odd[0] == "." else quote(odd[0], safe="")
+    return f"%{ord(odd[0]):02X}"  # quote() leaves dots and letters as they are
 
 
 def to_name(path: PurePath) -> str:

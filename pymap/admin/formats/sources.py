@@ -1,15 +1,16 @@
 """What the paths of an import are, and the messages in them.
 
-A directory with a `cur` is a Maildir. Any other one is a tree of files: ``*.mbox`` and ``*.eml``,
-and if it is said that they are mbox, whatever begins like one. Only with `recursive` does what
-lies deeper count, and then its place says which mailbox it is for. Links inside a tree are not
-followed.
+A directory with a `cur` is a Maildir, and with `recursive` one with such folders. Any other one is
+a tree of files: ``*.mbox`` and ``*.eml``, and if it is said that they are mbox, whatever begins
+like one. Only with `recursive` does what lies deeper count, and then its place says which mailbox
+it is for. Links inside a tree are not followed.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import stat
+from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import BinaryIO, NamedTuple
 
@@ -39,9 +40,11 @@ class Source(NamedTuple):
     date_header: bool = False
 
 
-def read(source: Source, pipe: BinaryIO) -> Iterator[Message]:
+def read(source: Source, pipe: BinaryIO) -> Generator[Message, None, None]:
     """The messages, one after the other. Raises NoMail, NotMbox, OSError, which name the path."""
     for path in source.paths:
+        if not path:
+            raise NoMail("a path is empty")
         if path == PIPE:
             yield from _read_pipe(source, pipe)
         elif os.path.isdir(path):
@@ -92,11 +95,14 @@ def _read_file(source: Source, path: Path) -> Iterator[Message]:
         if is_mbox:
             yield from _named(path, mbox.read(file, source.mailbox))
             return
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # as the shell's <(command)
+            yield from eml.read_pipe(file, source.mailbox)
+            return
     yield from eml.read_file(path, source.mailbox, source.date_header)
 
 
 def _read_directory(source: Source, path: Path) -> Iterator[Message]:
-    if source.format == "maildir" or (source.format == "auto" and (path / "cur").is_dir()):
+    if source.format == "maildir" or (source.format == "auto" and _is_maildir(source, path)):
         yield from _read_maildir(source, path)
         return
     found = False
@@ -121,6 +127,15 @@ def _read_directory(source: Source, path: Path) -> Iterator[Message]:
             source.format, ".mbox or .eml files"
         )
         raise NoMail(f"{path}: has no {kinds} in it, and is no Maildir")
+
+
+def _is_maildir(source: Source, path: Path) -> bool:
+    """With `recursive` also folders without an INBOX, as an export of some mailboxes has them."""
+    from pymap.admin.formats import maildir
+
+    if maildir.looks_like_maildir(path) or not source.recursive:
+        return maildir.looks_like_maildir(path)
+    return any(map(maildir.looks_like_maildir, maildir.places(path, source.layout).values()))
 
 
 def _read_maildir(source: Source, path: Path) -> Iterator[Message]:

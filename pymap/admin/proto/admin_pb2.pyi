@@ -8,8 +8,9 @@ RFC 5530 that a client of IMAP would get for the same reason: NONEXISTENT, ALREA
 LIMIT, TOOBIG, CANNOT, HASCHILDREN, USEATTR, INUSE, UNAVAILABLE, CORRUPTION, SERVERBUG. An unknown user has NOUSER,
 an unknown mailbox NONEXISTENT. What would be BAD in IMAP is INVALID_ARGUMENT and has no code.
 
-A request has at most 4 MiB, so a message is sent in pieces, best of 64 KiB to 256 KiB. Where no line of it ends in
-CRLF, as on disks and in pipes, LF becomes CRLF.
+A request has at most 4 MiB, so a message is sent in pieces, best of 64 KiB to 256 KiB. Lines of mail
+end in CRLF. Append also takes what comes from a pipe: where the first line ends in LF alone, every LF gets its CR.
+Import takes all octets as they are.
 
 Mailbox names are UTF-8 with "/" between levels, whatever delimiter clients of IMAP see. Times are seconds since
 1970-01-01 UTC, or text as INTERNALDATE has it where the zone matters.
