@@ -364,6 +364,13 @@ class Client(asyncio.BufferedProtocol):
         self.server.admit(self, user)
         self._stranger = False
 
+    def dismiss(self) -> None:
+        self.server.dismiss(self)
+        self._stranger = True
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self.loop.call_later(self.server.limits.login_timeout_s, self._check_time)
+
     def info(self) -> SessionInfo:
         session, view = self.session, self.session.view
         running = session.running

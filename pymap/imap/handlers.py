@@ -18,6 +18,7 @@ from pymap.imap.login import (
     logout,
     noop,
     start_tls,
+    unauthenticate,
 )
 from pymap.imap.mailboxes import (
     create,
@@ -46,6 +47,7 @@ HANDLERS: dict[type[c.Command], Handler] = {
     c.StartTls: start_tls,
     c.Authenticate: authenticate,
     c.Login: login,
+    c.Unauthenticate: unauthenticate,
     c.Enable: enable,
     c.Select: select,
     c.Create: create,

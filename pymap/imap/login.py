@@ -8,6 +8,7 @@ from binascii import b2a_base64
 import pymap
 from pymap.auth.authenticator import Exchange, LoginFailed
 from pymap.auth.authenticator import Login as Proved
+from pymap.backend.errors import BackendError
 from pymap.imap.session import Disconnect, Done, Session
 from pymap.wire import responses as r
 from pymap.wire.capabilities import ENABLED_BY
@@ -21,6 +22,7 @@ from pymap.wire.commands import (
     Logout,
     Noop,
     StartTls,
+    Unauthenticate,
 )
 from pymap.wire.errors import BadCommand, Refused
 from pymap.wire.parse import base64
@@ -35,6 +37,7 @@ __all__ = [
     "logout",
     "noop",
     "start_tls",
+    "unauthenticate",
 ]
 
 
@@ -135,6 +138,17 @@ def _failed(session: Session, error: LoginFailed) -> Refused | Disconnect:
         return refused
     session.bye("Too many failed logins")
     return Disconnect()
+
+
+async def unauthenticate(session: Session, command: Unauthenticate) -> Done:
+    """Everything is as after the greeting, but for TLS. NO is not allowed, for the client may have
+    sent its next login already.   RFC 8437 3, 4"""
+    try:
+        await session.leave()
+    except BackendError as error:
+        session.bye(str(error))
+        raise Disconnect from error
+    return Done("UNAUTHENTICATE completed", f"CAPABILITY {' '.join(session.capabilities())}")
 
 
 async def enable(session: Session, command: Enable) -> Done:

@@ -170,6 +170,13 @@ class Server:
         client.user = user
         self._by_user[user] += 1
 
+    def dismiss(self, client: Client) -> None:
+        """A client has logged out and stays."""
+        assert client.user is not None
+        _uncount(self._by_user, client.user)
+        client.user = None
+        self.strangers += 1
+
     def leave(self, client: Client) -> None:
         """A client is gone."""
         self.clients.discard(client)

@@ -94,6 +94,9 @@ class Peer(Protocol):
         """Somebody has logged in as this user: the time allowed for it no longer counts, another
         session of the user does. Raises Refused if it is one too many."""
 
+    def dismiss(self) -> None:
+        """The user is gone, and the connection a stranger's again."""
+
 
 Handler = Callable[["Session", Any], Awaitable[Done | None]]
 """None: the handler has sent the tagged response itself."""
@@ -208,6 +211,16 @@ class Session:
         self.account, self._account_manager = account, manager
         self.user, self.authenticated_as = login
         self.connection.state = State.AUTHENTICATED
+
+    async def leave(self) -> None:
+        """The user goes, the connection stays, and knows nothing of it.   RFC 8437 4"""
+        await self.close()
+        self.account = self.user = self.authenticated_as = None
+        self.mailbox_name = ""
+        self.enabled = frozenset()
+        self.connection.utf8 = False
+        self.connection.state = State.NOT_AUTHENTICATED
+        self.peer.dismiss()
 
     def authenticated(self) -> Account:
         """The account; the state machine has checked that there is one."""

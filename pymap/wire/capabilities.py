@@ -56,6 +56,7 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension("THREAD=REFERENCES", "RFC 5256", "Threads by who answers whom"),
     Extension("THREAD=REFS", "draft-ietf-morg-inthread", "The same, the latest ones last"),
     Extension("UIDPLUS", "RFC 4315", "The UIDs of appended and copied messages; UID EXPUNGE"),
+    Extension("UNAUTHENTICATE", "RFC 8437", "One connection for several users"),
     Extension("UNSELECT", "RFC 3691", "Leave a mailbox without expunging"),
     Extension("UTF8=ACCEPT", "RFC 6855", "UTF-8 in names and headers", can_enable=True),
     Extension("WITHIN", "RFC 5032", "SEARCH OLDER and YOUNGER"),

@@ -69,6 +69,12 @@ class Noop(Command):
     __slots__ = ()
 
 
+class Unauthenticate(Command):
+    """RFC 8437 3"""
+
+    __slots__ = ()
+
+
 class Logout(Command):
     __slots__ = ()
 

@@ -307,6 +307,7 @@ COMMANDS: dict[bytes, CommandSpec] = {
     b"AUTHENTICATE": CommandSpec(authenticate, _START),
     b"LOGIN": CommandSpec(login, _START),
     b"ENABLE": CommandSpec(enable, _AUTH),
+    b"UNAUTHENTICATE": CommandSpec(_bare(c.Unauthenticate), _AUTH),
     b"SELECT": CommandSpec(select, _AUTH),
     b"EXAMINE": CommandSpec(examine, _AUTH),
     b"CREATE": CommandSpec(create, _AUTH),

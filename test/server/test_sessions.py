@@ -248,3 +248,17 @@ async def test_the_end_does_not_wait_for_a_client_that_is_out_of_reach(
     began = loop.time()
     await server.close(drain_s=30)
     assert loop.time() - began < 10
+
+
+async def test_unauthenticate_makes_a_stranger_again(imap_server, connect: Connect) -> None:
+    """Its session no longer counts for the user, and the time for logging in runs anew."""
+    server = await imap_server(limits=Limits(connections_per_user=1, login_timeout_s=0.2))
+    client = await (await connect(server)).login(b"INBOX")
+    assert server.strangers == 0
+    await client.ok(b"UNAUTHENTICATE")
+    (session,) = server.sessions()
+    assert (session.user, session.state, session.mailbox) == ("", "not authenticated", "")
+    assert server.strangers == 1
+    await (await connect(server)).login()
+    assert b"NO [LIMIT]" in (await client.command(b"LOGIN demouser demopass")).tagged
+    assert (await client.rest()) == [b"* BYE Login took too long\r\n"]

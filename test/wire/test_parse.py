@@ -253,6 +253,7 @@ COMMANDS: list[tuple[bytes, c.Command]] = [
     # -- selected --
     (b"a CLOSE\r\n", c.Close("a")),
     (b"a UNSELECT\r\n", c.Unselect("a")),
+    (b"a UNAUTHENTICATE\r\n", c.Unauthenticate("a")),
     (b"a CHECK\r\n", c.Check("a")),
     (b"a EXPUNGE\r\n", c.Expunge("a")),
     (b"a UID EXPUNGE 3000:3002\r\n", c.Expunge("a", numbers((3000, 3002)))),
@@ -675,7 +676,7 @@ STATES = {
     "auth": [
         b"ENABLE X", b"SELECT x", b"EXAMINE x", b"CREATE x", b"DELETE x", b"RENAME x y",
         b"SUBSCRIBE x", b"UNSUBSCRIBE x", b"LIST x y", b"LSUB x y", b"NAMESPACE",
-        b"STATUS x (MESSAGES)", b"APPEND x {1+}\r\nx", b"IDLE",
+        b"STATUS x (MESSAGES)", b"APPEND x {1+}\r\nx", b"IDLE", b"UNAUTHENTICATE",
     ],
     "select": [
         b"CLOSE", b"UNSELECT", b"CHECK", b"EXPUNGE", b"UID EXPUNGE 1", b"SEARCH ALL",
