@@ -36,7 +36,7 @@ def test_capabilities_before_and_after_login(server: Place) -> None:
         client.login(USER, PASSWORD)
         for name in ("IDLE", "UIDPLUS", "MOVE", "CONDSTORE", "ESEARCH", "NAMESPACE", "ID"):
             assert client.has_capability(name), name
-        for name in ("SORT", "THREAD=REFERENCES", "QUOTA"):
+        for name in ("QUOTA", "ACL", "METADATA"):
             assert not client.has_capability(name), name
 
 
@@ -219,11 +219,19 @@ def test_fetch_changed_since(server: Place) -> None:
         assert got[3][b"MODSEQ"][0] > highest
 
 
-def test_sort_thread_and_quota_are_refused_by_the_client(server: Place) -> None:
+def test_sort_and_thread(server: Place) -> None:
     with session(server) as client:
-        for call in (lambda: client.sort("DATE"), client.thread, client.get_quota):
-            with pytest.raises(IMAPClientError, match="not support"):
-                call()
+        fill(client, 3)
+        assert client.sort("REVERSE ARRIVAL") == [3, 2, 1]
+        assert sorted(client.sort(["SUBJECT", "REVERSE DATE"])) == [1, 2, 3]
+        assert client.sort("ARRIVAL", ["UID", "2:*"]) == [2, 3]
+        threads = client.thread(algorithm="ORDEREDSUBJECT")
+        assert sorted(uid for thread in threads for uid in thread) == [1, 2, 3]
+
+
+def test_quota_is_refused_by_the_client(server: Place) -> None:
+    with session(server) as client, pytest.raises(IMAPClientError, match="not support"):
+        client.get_quota()
 
 
 def test_copy_move_and_expunge(server: Place) -> None:

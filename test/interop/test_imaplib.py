@@ -137,13 +137,18 @@ def test_unknown_charset_is_no_badcharset(server: Place) -> None:
         assert b"BADCHARSET" in text[0]
 
 
-def test_sort_and_thread_are_not_there(server: Place) -> None:
+def test_sort_and_thread(server: Place) -> None:
     with session(server) as client:
-        assert not {c for c in client.capabilities if c.startswith(("SORT", "THREAD"))}
-        with pytest.raises(client.error, match="BAD"):
-            client.sort("(DATE)", "UTF-8", "ALL")
-        with pytest.raises(client.error, match="BAD"):
-            client.thread("REFERENCES", "UTF-8", "ALL")
+        for subject, parent in (("b", ""), ("Re: b", "<0@x>"), ("a", "")):
+            number = len(ok(client.search(None, "ALL"))[0].split())
+            answers = f"In-Reply-To: {parent}\r\n" if parent else ""
+            text = f"Subject: {subject}\r\nMessage-Id: <{number}@x>\r\n{answers}\r\nx\r\n"
+            ok(client.append("INBOX", "", "", text.encode()))
+            ok(client.noop())
+        assert ok(client.sort("(SUBJECT ARRIVAL)", "UTF-8", "ALL")) == [b"3 1 2"]
+        assert ok(client.sort("(REVERSE SUBJECT)", "UTF-8", "UNSEEN")) == [b"1 2 3"]
+        assert ok(client.uid("SORT", "(SIZE)", "UTF-8", "3")) == [b"3"]
+        assert ok(client.thread("REFERENCES", "UTF-8", "ALL")) == [b"(1 2)(3)"]
 
 
 def test_quota_and_acl_are_not_there(server: Place) -> None:
