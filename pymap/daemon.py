@@ -113,6 +113,8 @@ async def _unless(stop: asyncio.Event, coroutine: Coroutine[None, None, None]) -
             return True
         doing.cancel()
         await asyncio.wait((doing,))
+        if not doing.cancelled() and (error := doing.exception()) is not None:
+            log.warning("the store had not started: %s", error)
         return False
     finally:
         stopping.cancel()
@@ -121,7 +123,13 @@ async def _unless(stop: asyncio.Event, coroutine: Coroutine[None, None, None]) -
 @asynccontextmanager
 async def _beside(coroutine: Coroutine[None, None, None]) -> AsyncIterator[None]:
     """Runs for as long as the context lasts."""
+
+    def ended(task: asyncio.Future[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("what runs beside the server has ended", exc_info=error)
+
     task = asyncio.ensure_future(coroutine)
+    task.add_done_callback(ended)
     try:
         yield
     finally:
@@ -184,7 +192,8 @@ async def _reload_on(hup: asyncio.Event, server: Server) -> None:
 
 
 async def _watch(server: Server, certificates: Certificates) -> None:
-    """Whoever renews a certificate need not tell us."""
+    """Whoever renews a certificate need not tell us. (That of the admin service over TCP is read
+    again on SIGHUP.)"""
     while True:
         await asyncio.sleep(CERTIFICATES_S)
         if await asyncio.to_thread(certificates.changed):
@@ -193,6 +202,8 @@ async def _watch(server: Server, certificates: Certificates) -> None:
                 log.info("certificates: read again")
             except (OSError, ValueError) as error:
                 log.error("certificates: %s; those read before go on to count", error)
+            except Exception:
+                log.exception("certificates: those read before go on to count")
 
 
 # -- sockets --
@@ -261,7 +272,9 @@ def _pid_file(path: Path | None) -> Iterator[None]:
     text = f"{os.getpid()}\n"
     new = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        new.write_text(text)
+        new.unlink(missing_ok=True)
+        with new.open("x") as file:  # not through a link that somebody has laid there
+            file.write(text)
         new.rename(path)
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from error

@@ -1,6 +1,6 @@
 """How an attempt to log in ends: what the client is told, what is logged, what the throttle learns.
 
-Each ends with one line in the log ``pymap.auth``, which also carries its data as `fields`:
+Each that ends well or badly has one line in the log ``pymap.auth``, with its data as `fields`:
 
     login: address=192.0.2.1 mechanism=PLAIN user='alice' as='alice'
     login failed: address=192.0.2.1 mechanism=PLAIN user='mallory' reason=wrong channel binding

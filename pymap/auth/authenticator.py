@@ -3,9 +3,9 @@
 Each mechanism is a conversation: it yields challenges, is given responses, and ends with
 `Attempt.succeeded` or by raising what `Attempt.failed` returns.
 
-Rule 1: nothing is checked before the throttle has admitted who asks, and every end is logged, told
-        to the throttle and observed, once. An error of the store passes through: it counts as
-        nothing, and is for the engine to log.
+Rule 1: nothing is checked before the throttle has admitted who asks, and what comes of it is
+        logged, told to the throttle and observed, once. Who gives up is only observed. An error of
+        the store passes through: it counts as nothing, and is for the engine to log.
 Rule 2: how long a failure takes, and what it says, does not tell whether the user exists; see
         `passwords` and `keys` for what exactly that means.
 Rule 3: a name or a password is taken as it is given, and then as SASLprep makes it (RFC 4013), so

@@ -30,10 +30,11 @@ class Channel:
 
 @lru_cache(4096)
 def plain(address: str) -> str:
-    """An IPv4 address in its own form, where a socket for IPv6 has taken the connection."""
+    """An IP address as it is usually written: an IPv4 address in its own form, also where a socket
+    for IPv6 has taken the connection."""
     with suppress(ValueError):
-        mapped = getattr(ip_address(address.partition("%")[0]), "ipv4_mapped", None)
-        return address if mapped is None else str(mapped)
+        found = ip_address(address)
+        return str(getattr(found, "ipv4_mapped", None) or found)
     return address
 
 

@@ -134,7 +134,11 @@ class ServerSource:
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(finish, answer, error)
 
-        threading.Thread(target=run, name="tokens", daemon=True).start()
+        try:
+            threading.Thread(target=run, name="tokens", daemon=True).start()
+        except RuntimeError as error:  # there are too many
+            self._turns.release()
+            raise OSError(str(error)) from error
         return asked
 
     # -- in a thread --

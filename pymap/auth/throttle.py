@@ -9,7 +9,8 @@ Rule 3: an address with `refused_after` failures is refused, whoever it says to 
         count as a failure, or one forgotten phone would keep its house out for ever.
 Rule 4: where a user has logged in lately, nothing counts but its own failures there. So nobody can
         lock a user out of its home from elsewhere, nor a house by one phone in it. Guessing from
-        within such a house ends at `refused_after` failures for each of those who live there.
+        within such a house ends at `refused_after` failures for each of those who live there. A
+        token is a user of its own here, and has no home before it was good once.
 Rule 5: a right password forgets what that user has failed from that address, and nothing else. Who
         owns an account cannot use it to be allowed more guesses at others.
 Rule 6: an attempt under way may yet fail, so no more are let in at once than may fail for free, and

@@ -421,7 +421,8 @@ class Backend(ABC):
     """A store: users and their accounts."""
 
     eager: bool = False
-    """True promises that no method needs `asyncio.current_task()` before it first suspends.
+    """True promises that no method that a command calls (so not `start`, `stop`, `ping` and `wait`)
+    needs `asyncio.current_task()` before it first suspends.
     Commands that do not suspend then run without a Task, which is two to three times cheaper."""
 
     users: UserStore

@@ -195,9 +195,11 @@ class Client(asyncio.BufferedProtocol):
             return
         self._header = None
         address, _, port = self.name.rpartition(":")
-        # A proxy that asks for itself, to see whether we are well, names nobody.
+        # A proxy that asks for itself, to see whether we are well, names nobody; nor does one that
+        # does not know its client, who may be anywhere.
         source = header.source or (address, int(port))
-        self._begin(*source, _is_local(source[0]) and _is_local(address))
+        local = header.is_own or header.source is not None
+        self._begin(*source, local and _is_local(source[0]) and _is_local(address))
 
     def eof_received(self) -> bool:
         """The client sends no more, but may still read: what it has asked for is answered. (Over
@@ -238,10 +240,12 @@ class Client(asyncio.BufferedProtocol):
 
     async def _leave(self, task: asyncio.Task[None] | None) -> None:
         """What has to happen once at the end of every connection."""
-        if task is not None and not task.done():
-            await asyncio.wait((task,))
         try:
-            await self.session.close()
+            try:
+                if task is not None and not task.done():
+                    await asyncio.wait((task,))
+            finally:
+                await self.session.close()
         finally:
             self.server.leave(self)
             self._stranger = False
@@ -446,7 +450,9 @@ class Client(asyncio.BufferedProtocol):
 
     def _go_on(self) -> None:
         self._running = False
-        if not self._closed:
+        if self.server.closing:
+            self.shut_down()
+        elif not self._closed:
             self._process()
 
     def _step(self, execution: Coroutine[Any, Any, None]) -> bool:
@@ -504,6 +510,8 @@ class Client(asyncio.BufferedProtocol):
     # -- the transport --
 
     def _flush(self) -> None:
+        if self._closed:
+            self._out.clear()  # nothing can be written behind BYE
         if self._out and self.transport is not None:
             out, self._out = self._out, []
             octets = out[0] if len(out) == 1 else b"".join(out)
@@ -521,7 +529,7 @@ class Client(asyncio.BufferedProtocol):
             self.transport.resume_reading()
 
     def _check_time(self) -> None:
-        """End the session of a client that has been silent for too long.   RFC 9051 5.4"""
+        """End what takes too long: a handshake, a login, silence.   RFC 9051 5.4"""
         limits = self.server.limits
         if self._handshaking or self._header is not None:
             self.abort()  # nothing can be said in the middle of a handshake, or before one
@@ -590,7 +598,7 @@ class Client(asyncio.BufferedProtocol):
         if self._closed:
             if self.transport is not None:
                 self.transport.close()  # it has been told BYE already
-        elif self._handshaking:
+        elif self._handshaking or self._header is not None:
             self.abort()
         elif not self._running or self._waiter is not None:
             self._say_bye("Server is shutting down")

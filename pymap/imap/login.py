@@ -137,7 +137,7 @@ def _failed(session: Session, error: LoginFailed) -> Refused | Disconnect:
     if session.failed_logins < session.limits.failed_logins:
         return refused
     session.bye("Too many failed logins")
-    return Disconnect()
+    return Disconnect(r.Condition.NO)
 
 
 async def unauthenticate(session: Session, command: Unauthenticate) -> Done:

@@ -47,6 +47,11 @@ class ProxyHeader:
         self.source: tuple[str, int] | None = None
         self._octets = b""
 
+    @property
+    def is_own(self) -> bool:
+        """Whether the proxy speaks for itself: LOCAL of version 2."""
+        return self._octets.startswith(START_2) and self._octets[12] & 0xF == 0
+
     def wanted(self) -> int:
         """How many octets may be read now: no header ends before. 0 when it is complete.
 

@@ -1,4 +1,5 @@
-"""The listeners, and what all connections share. Only this file and `client` know of sockets."""
+"""The listeners, and what all connections share. In the engine, only this file and `client` know of
+sockets."""
 
 from __future__ import annotations
 
@@ -220,13 +221,16 @@ class Server:
         """Read again what is configured to be read; sessions go on. Returns what was read. Raises
         ReloadFailed, after all have been tried, with a text that names those that failed."""
         done, failed = [], []
-        for name, reloader in self.reloaders.items():
+        for name, reloader in tuple(self.reloaders.items()):
             try:
                 await reloader()
                 done.append(name)
             except (OSError, ValueError, BackendError) as error:
                 log.error("reload: %s: %s", name, error)
                 failed.append(f"{name}: {error}")
+            except Exception:
+                log.exception("reload: %s", name)
+                failed.append(f"{name}: internal error")
         log.info("reloaded: %s", ", ".join(done) or "nothing")
         if failed:
             raise ReloadFailed("; ".join(failed))

@@ -53,7 +53,12 @@ class Done(NamedTuple):
 
 
 class Disconnect(Exception):
-    """The session ends; its handler has said all there is to say."""
+    """The session ends; its handler has said all there is to say. `result` is how its last command
+    has ended."""
+
+    def __init__(self, result: r.Condition = r.Condition.OK) -> None:
+        super().__init__()
+        self.result = result
 
 
 class Peer(Protocol):
@@ -271,11 +276,15 @@ class Session:
                 return
             answer = r.Tagged(command.tag, r.Condition.OK, done.text, done.code)
             self.bad_commands = 0
-        except Disconnect:
-            self._note(type(command), r.Condition.OK, began)
+        except Disconnect as end:
+            self._note(type(command), end.result, began)
             raise
         except Exception as error:
-            answer = self._failure(command.tag, error, type(command).__name__)
+            try:
+                answer = self._failure(command.tag, error, type(command).__name__)
+            except Disconnect as end:
+                self._note(type(command), end.result, began)
+                raise
         if self.view is not None:
             # EXPUNGE must not be sent while answering FETCH, STORE, SEARCH: the client's
             # sequence numbers would move under it. The UID forms may.   RFC 9051 7.5.1
@@ -311,7 +320,11 @@ class Session:
 
     def fail(self, bad: BadEvent) -> None:
         """Answer a command that never reached its handler."""
-        answer = self._failure(bad.tag, bad.error, "a command")
+        try:
+            answer = self._failure(bad.tag, bad.error, "a command")
+        except Disconnect as end:
+            self._note(None, end.result, perf_counter())
+            raise
         self.send(answer)
         self._note(None, answer.condition, perf_counter())
 
@@ -323,7 +336,7 @@ class Session:
                 if self.bad_commands >= self.limits.bad_commands:
                     self.send(answer)
                     self.bye("Too many bad commands")
-                    raise Disconnect
+                    raise Disconnect(r.Condition.BAD)
                 return answer
             case Refused():
                 if error.empties_result and self.view is not None:

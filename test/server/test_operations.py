@@ -122,6 +122,12 @@ async def test_the_pid_file(spawn: Spawn, tmp_path: Path) -> None:
     process.signal(signal.SIGTERM)
     assert await process.ended() == 0
     assert not path.exists()
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    for pid in range(process.popen.pid, process.popen.pid + 200):  # one of them will be the next
+        (tmp_path / f".pid.{pid}").symlink_to(victim)
+    process = await spawn("--pid-file", str(path))
+    assert victim.read_text() == "precious"
     process = await spawn("--pid-file", str(tmp_path / "nowhere" / "pid"), ready=False)
     assert await process.ended() == 1
     assert process.output.strip() == f"pymap: {tmp_path}/nowhere/pid: No such file or directory"

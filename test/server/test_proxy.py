@@ -86,9 +86,12 @@ async def test_the_proxy_asks_for_itself(imap_server, header: bytes) -> None:
     server = await imap_server(proxy_from=LOOPBACK)
     client = await raw(server)
     client.send(header)
-    assert (await client.response()).startswith(b"* OK")
+    greeting = await client.response()
+    assert greeting.startswith(b"* OK")
     (session,) = server.sessions()
     assert session.address.startswith("127.0.0.1:")
+    # A client that the proxy does not know may be anywhere.
+    assert (b"LOGINDISABLED" in greeting) is header.startswith(b"PROXY")
     await client.close()
 
 

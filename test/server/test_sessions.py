@@ -262,3 +262,62 @@ async def test_unauthenticate_makes_a_stranger_again(imap_server, connect: Conne
     await (await connect(server)).login()
     assert b"NO [LIMIT]" in (await client.command(b"LOGIN demouser demopass")).tagged
     assert (await client.rest()) == [b"* BYE Login took too long\r\n"]
+
+
+async def test_news_behind_bye_is_no_error(imap_server, connect: Connect, caplog) -> None:
+    """A client that was kicked out of IDLE lingers for a moment, and mail may come in it."""
+    server = await imap_server()
+    idle = await (await connect(server)).login(b"INBOX")
+    await idle.idle()
+    writer = await (await connect(server)).login()
+    assert server.kick(id=1) == 1
+    assert (await writer.append(b"Subject: x\r\n\r\n")).condition == b"OK"
+    await writer.ok(b"NOOP")
+    assert await idle.rest() == [b"* BYE Disconnected by the administrator\r\n"]
+    assert await becomes(lambda: len(server.clients) == 1)
+    assert not [record for record in caplog.records if record.exc_info]
+
+
+async def test_a_pipeline_ends_with_the_server(connect: Connect) -> None:
+    """Between two slices of it nothing runs: it is over there, with BYE."""
+    async with serve(DictBackend({"demouser": "demopass"})) as server:
+        client = await (await connect(server)).login(b"INBOX")
+        loop = asyncio.get_running_loop()
+        client.send(b"".join(b"n%d NOOP\r\n" % n for n in range(50_000)))
+        await client.until(b"n0")
+        began = loop.time()
+        await server.close(drain_s=20)
+        assert loop.time() - began < 5
+        rest = await client.rest()
+        assert len(rest) < 49_999
+        assert rest[-1].startswith(b"* BYE")
+
+
+async def test_the_last_command_is_told_as_it_was(imap_server, connect: Connect) -> None:
+    server = await imap_server(limits=Limits(failed_logins=1, bad_commands=2))
+    server.observers.append(notebook := Notebook())
+    client = await connect(server)
+    client.send(b"a LOGIN demouser wrong\r\n")
+    await client.rest()
+    client = await connect(server)
+    client.send(b"a NONSENSE\r\nb SELECT x\r\n")
+    await client.rest()
+    assert [note for note in notebook.notes if note[0] == "commanded"] == [
+        ("commanded", "LOGIN", "no"), ("commanded", "?", "bad"), ("commanded", "?", "bad"),
+    ]  # fmt: skip
+
+
+async def test_a_reloader_with_a_bug_stops_nothing(imap_server, caplog) -> None:
+    server = await imap_server()
+    tried = []
+
+    async def bug() -> None:
+        raise KeyError("x")
+
+    async def good() -> None:
+        tried.append("good")
+
+    server.reloaders = {"one": bug, "two": good}
+    with pytest.raises(ReloadFailed, match="one: internal error"):
+        await server.reload()
+    assert tried == ["good"]
