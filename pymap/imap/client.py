@@ -344,7 +344,7 @@ class Client(asyncio.BufferedProtocol):
             shaken = None if transport is None else transport.get_extra_info("ssl_object")
             if shaken is None:
                 raise ConnectionAbortedError("the connection was lost")
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # uvloop has the latter for a dead transport
             for observer in self.observers:
                 observer.handshake(False)
             log.info("%s: TLS handshake failed: %s", self.name, error)
@@ -495,6 +495,9 @@ class Client(asyncio.BufferedProtocol):
             try:
                 waits_for = coroutine.send(None)
             except StopIteration:
+                return
+            except Exception:
+                log.exception("%s: leaving failed", self.name)
                 return
             coroutine = _carry_on(coroutine, waits_for)
         task = self.loop.create_task(coroutine)
