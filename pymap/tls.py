@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from pymap.config import TlsConfig
 
-__all__ = ["Certificates", "ChannelFacts", "channel_facts"]
+__all__ = ["Certificates", "ChannelFacts", "channel_facts", "stamp"]
 
 log = logging.getLogger("pymap.tls")
 
@@ -69,7 +69,7 @@ class Certificates:
     def _look(self) -> list[tuple[int, ...] | None]:
         config = self._config
         paths = [*config.certs, *config.keys, config.client_ca]
-        return [_stamp(path) for path in paths if path is not None]
+        return [stamp(path) for path in paths if path is not None]
 
 
 class ChannelFacts(NamedTuple):
@@ -125,7 +125,8 @@ class _Context(ssl.SSLContext):
     end_point: bytes = b""
 
 
-def _stamp(path: Path) -> tuple[int, ...] | None:
+def stamp(path: Path) -> tuple[int, ...] | None:
+    """What is another one once a file has changed; None: it is not there."""
     try:
         stat = os.stat(path)
     except OSError:

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pymap.tls import stamp
+
 if TYPE_CHECKING:
     from grpclib.protocol import Peer
 
@@ -67,7 +69,7 @@ class TokenAccess:
     def __init__(self, path: Path) -> None:
         """Raises OSError and ValueError with a text for the operator."""
         self._path = path
-        self._seen = _stamp(path)
+        self._seen = stamp(path)
         self._token = _read(path)
 
     def __call__(self, peer: Peer, metadata: Mapping[str, Any]) -> str:
@@ -80,9 +82,9 @@ class TokenAccess:
         return who
 
     def _current(self) -> bytes:
-        stamp = _stamp(self._path)
-        if stamp != self._seen:
-            self._seen = stamp
+        found = stamp(self._path)
+        if found != self._seen:
+            self._seen = found
             try:
                 self._token = _read(self._path)
                 log.info("%s: read again", self._path)
@@ -91,14 +93,6 @@ class TokenAccess:
                 self._token = os.urandom(SHORTEST)
                 log.error("%s; no token is good until there is one", error)
         return self._token
-
-
-def _stamp(path: Path) -> tuple[int, ...] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _read(path: Path) -> bytes:

@@ -26,7 +26,7 @@ from h2.exceptions import ProtocolError
 
 from pymap.admin.access import Access, Denied
 from pymap.admin.requests import Invalid
-from pymap.backend.errors import BackendError, Corrupt, Unavailable
+from pymap.backend.errors import FAULTS, BackendError, Unavailable
 from pymap.observer import Observer
 from pymap.wire.errors import BadCommand, Refused
 
@@ -43,7 +43,6 @@ LARGEST_REQUEST = 4 * 1024 * 1024
 """Octets of one message of a request, as gRPC has it everywhere: content comes in pieces."""
 BREATH = 32  # messages of a stream until others have their turn
 ANSWER_S = 1.0  # for telling a client that the server ends
-FAULTS = (Unavailable.code, Corrupt.code)
 STATUS = {
     "NOUSER": Status.NOT_FOUND,
     "NONEXISTENT": Status.NOT_FOUND,

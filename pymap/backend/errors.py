@@ -8,6 +8,7 @@ where it calls them, `from` the original. The text is for people: no paths, keys
 from __future__ import annotations
 
 __all__ = [
+    "FAULTS",
     "BackendError",
     "CannotDo",
     "Corrupt",
@@ -109,3 +110,7 @@ class Unavailable(BackendError):
 class Corrupt(BackendError):
     code = "CORRUPTION"
     default = "The mailbox is damaged"
+
+
+FAULTS = (Unavailable.code, Corrupt.code)
+"""Codes of errors that are the store's own fault, and not what it was asked for."""

@@ -142,6 +142,7 @@ class Client(asyncio.BufferedProtocol):
         self.channel = Channel(address, server.insecure_login or local)
         if log.isEnabledFor(logging.DEBUG):
             self.trace = Trace(lambda side, line: log.debug("%s %s %s", self.name, side, line))
+        # Whoever is turned away at once is so here, where a DNS block list would be asked, too.
         if not server.has_room(self):
             for observer in self.observers:
                 observer.refused("limit")

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Protocol
 from pymap.auth.authenticator import Authenticator, Login
 from pymap.auth.channel import Channel
 from pymap.backend.api import Account, Backend
-from pymap.backend.errors import BackendError, Corrupt, MailboxGone, Unavailable
+from pymap.backend.errors import FAULTS, BackendError, MailboxGone
 from pymap.backend.opened import OpenMailboxes
 from pymap.imap.columns import flag_lines
 from pymap.imap.view import MailboxView, News, Slices, spans
@@ -41,8 +41,6 @@ log = logging.getLogger("pymap.session")
 
 THREAD = 32 * 1024
 """Octets of a message, or of its header, from which it is taken apart off the event loop."""
-FAULTS = (Unavailable.code, Corrupt.code)
-"""Errors of a store that are not the client's doing."""
 
 
 class Done(NamedTuple):
