@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pymap.limits import Limits
 
-__all__ = ["AuthConfig", "Config", "OAuthConfig", "TlsConfig"]
+__all__ = ["AuthConfig", "Config", "ExtensionConfig", "OAuthConfig", "TlsConfig"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,14 @@ class AuthConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class ExtensionConfig:
+    """What some extensions are told: the choices that are the operator's."""
+
+    identify: bool = True
+    """Whether ID tells the server's name and version.   RFC 2971"""
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """The options of the command line that concern the server and not its backend.
 
@@ -96,6 +104,7 @@ class Config:
     logging_cfg: Path | None = None
     no_services: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
+    extensions: ExtensionConfig = field(default_factory=ExtensionConfig)
 
     def __post_init__(self) -> None:
         if self.tls_port is not None and self.tls is None:

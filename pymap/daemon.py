@@ -69,6 +69,7 @@ async def _serve(config: Config, backend: Backend, services: Sequence[Service]) 
         insecure_login=config.insecure_login,
         authenticator=Authenticator(backend.users, config.auth),
         proxy_from=config.proxy_from,
+        extensions=config.extensions,
     )
     _set_up_reloading(server, config, certificates)
     stop, hup = _signals()

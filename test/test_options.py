@@ -403,8 +403,9 @@ def sample(option: Option) -> str:
 @pytest.mark.parametrize("option", ALL.options, ids=lambda option: option.variable)
 def test_every_option_is_the_same_from_every_place(option: Option, tmp_path: Path) -> None:
     flag = option.action.option_strings[-1:]
-    text = "yes" if option.flag else sample(option)
-    name = option.action.option_strings[0] if option.flag else ""
+    off = option.flag and option.default is True  # then what can be told is the opposite
+    text = ("no" if off else "yes") if option.flag else sample(option)
+    name = option.action.option_strings[-1 if off else 0] if option.flag else ""
     parsed = option.parser.parse_args([name] if option.flag else [*flag, text])
     line = from_command_line([option], parsed)
     problems: list[str] = []
@@ -413,7 +414,7 @@ def test_every_option_is_the_same_from_every_place(option: Option, tmp_path: Pat
     if isinstance(option.action, Pairs):
         path.write_text(f"[{option.key}]\n{text}")
     else:
-        path.write_text(f"{option.shown} = {'true' if option.flag else repr(text)}")
+        path.write_text(f"{option.shown} = {str(not off).lower() if option.flag else repr(text)}")
     file = from_file([option], path, {}, problems)
     secret = tmp_path / "secret"
     secret.write_text(f"{text}\n")

@@ -40,7 +40,7 @@ import asyncio
 import re
 from abc import ABC, abstractmethod
 from argparse import ArgumentParser, Namespace
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, NamedTuple, Self
 
@@ -63,6 +63,7 @@ __all__ = [
     "MailboxInfo",
     "MailboxStatus",
     "NewMessage",
+    "Properties",
     "Row",
     "Snapshot",
     "Stored",
@@ -157,6 +158,32 @@ class MailboxStatus(NamedTuple):
     modseq: int
 
 
+class Properties(ABC):
+    """A small durable map: values by key, kept beside a mailbox, an account or the whole store.
+
+    METADATA, ACL, QUOTA and URLAUTH keep what is theirs in it; a store that has it has all of them.
+    Keys are text without control characters, at most 2,000 octets in UTF-8; values are any octets.
+    The engine bounds their number and size: a few hundred, and a few hundred KiB together.
+    """
+
+    @abstractmethod
+    async def read(self) -> Mapping[str, bytes]:
+        """All of it, as of now, others' changes included. Nobody changes the mapping any more."""
+
+    @abstractmethod
+    async def write(
+        self,
+        changes: Mapping[str, bytes | None],
+        expected: Mapping[str, bytes | None] | None = None,
+    ) -> bool:
+        """Set values, or with None remove them: all of these or none, and durable on return.
+
+        False, and nothing done, if one of the keys of `expected` has another value by now (None:
+        is there at all). So what was read can be changed without losing what others did
+        meanwhile. Raises MailboxGone, ReadOnly, OverQuota, Unavailable.
+        """
+
+
 class Mailbox(ABC):
     """The messages of one mailbox.
 
@@ -173,6 +200,8 @@ class Mailbox(ABC):
     shared: bool = False
     """Whether others than this process change what `index` shows: then `refresh` is called before
     it is read, and `wait` while someone listens. Without an `index` it is always so."""
+    properties: Properties | None = None
+    """Kept beside the mailbox: they go with it when it is renamed and end with it."""
 
     @abstractmethod
     async def snapshot(self) -> Snapshot:
@@ -327,6 +356,9 @@ class Account(ABC):
     moves its messages (RFC 9051 6.3.6).
     """
 
+    properties: Properties | None = None
+    """Kept beside the account."""
+
     @abstractmethod
     async def mailboxes(self) -> Sequence[MailboxInfo]:
         """All of them, in any order; INBOX is always there."""
@@ -442,6 +474,12 @@ class Backend(ABC):
         account, with INBOX, is made if it does not exist yet."""
 
     # -- with defaults --
+
+    def properties(self, scope: str) -> Properties | None:
+        """Properties of the whole store, one map per `scope`, which is a short text: ``server``,
+        or what is to be found by somebody's name. A store that returns them has those of its
+        accounts and mailboxes as well, and extensions that need them are announced."""
+        return None
 
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:

@@ -84,7 +84,7 @@ class Client(asyncio.BufferedProtocol):
         self.connection = Connection(server.limits, server.backend.delimiter)
         self.session = Session(
             self.connection, self, server.backend, server.authenticator, server.open_mailboxes,
-            HANDLERS,
+            HANDLERS, server.extensions,
         )  # fmt: skip
         self.id = 0
         self.name = "?"

@@ -69,7 +69,8 @@ async def logout(session: Session, command: Logout) -> None:
 
 async def id_(session: Session, command: Id) -> Done:
     """RFC 2971"""
-    session.send(r.IdResponse((("name", "pymap"), ("version", pymap.__version__))))
+    told = (("name", "pymap"), ("version", pymap.__version__))
+    session.send(r.IdResponse(told if session.extensions.identify else ()))
     return Done("ID completed")
 
 

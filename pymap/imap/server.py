@@ -18,6 +18,7 @@ from pymap.auth.channel import network, plain
 from pymap.backend.api import Backend
 from pymap.backend.errors import BackendError
 from pymap.backend.opened import OpenMailboxes
+from pymap.config import ExtensionConfig
 from pymap.imap.client import Client, SessionInfo
 from pymap.imap.proxy import parse_networks
 from pymap.limits import Limits
@@ -53,6 +54,7 @@ class Server:
         insecure_login: bool = False,
         authenticator: Authenticator | None = None,
         proxy_from: Sequence[str] = (),
+        extensions: ExtensionConfig | None = None,
     ) -> None:
         """`ssl_context` gives STARTTLS, and `listen` implicit TLS; it may be replaced while the
         server runs, for handshakes to come. Without TLS, passwords are taken from loopback only,
@@ -65,6 +67,7 @@ class Server:
         self.authenticator = authenticator or Authenticator(backend.users)
         self.authenticator.observe = self._authenticated
         self.proxy_from = parse_networks(proxy_from)
+        self.extensions = extensions or ExtensionConfig()
         self.open_mailboxes = OpenMailboxes()
         self.observers: list[Observer] = []
         self.reloaders: dict[str, Callable[[], Awaitable[None]]] = {}
@@ -265,6 +268,7 @@ async def serve(
     insecure_login: bool = False,
     authenticator: Authenticator | None = None,
     proxy_from: Sequence[str] = (),
+    extensions: ExtensionConfig | None = None,
 ) -> AsyncIterator[Server]:
     """Run a server inside this event loop, for as long as the context lasts.
 
@@ -280,6 +284,7 @@ async def serve(
         insecure_login=insecure_login,
         authenticator=authenticator,
         proxy_from=proxy_from,
+        extensions=extensions,
     )
     await backend.start()
     try:

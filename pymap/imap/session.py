@@ -24,12 +24,13 @@ from pymap.auth.channel import Channel
 from pymap.backend.api import Account, Backend
 from pymap.backend.errors import FAULTS, BackendError, MailboxGone
 from pymap.backend.opened import OpenMailboxes
+from pymap.config import ExtensionConfig
 from pymap.imap.columns import flag_lines
 from pymap.imap.view import MailboxView, News, Slices, spans
 from pymap.limits import Limits
 from pymap.observer import Observer
 from pymap.wire import responses as r
-from pymap.wire.capabilities import CAPABILITIES
+from pymap.wire.capabilities import CAPABILITIES, Extension, Needs
 from pymap.wire.commands import Command
 from pymap.wire.connection import BadEvent, Connection, Ready, State
 from pymap.wire.errors import BadCommand, Refused
@@ -110,8 +111,8 @@ class Session:
 
     __slots__ = (
         "_account_manager", "account", "authenticated_as", "authenticator", "backend",
-        "bad_commands", "commands", "connection", "enabled", "failed_logins", "handlers", "limits",
-        "mailbox_name", "open_mailboxes", "peer", "running", "user", "view",
+        "bad_commands", "commands", "connection", "enabled", "extensions", "failed_logins",
+        "handlers", "limits", "mailbox_name", "open_mailboxes", "peer", "running", "user", "view",
     )  # fmt: skip
 
     def __init__(
@@ -122,6 +123,7 @@ class Session:
         authenticator: Authenticator,
         open_mailboxes: OpenMailboxes,
         handlers: dict[type[Command], Handler],
+        extensions: ExtensionConfig,
     ) -> None:
         self.connection = connection
         self.limits: Limits = connection.limits
@@ -130,6 +132,7 @@ class Session:
         self.authenticator = authenticator
         self.open_mailboxes = open_mailboxes
         self.handlers = handlers
+        self.extensions = extensions
         self.user: str | None = None  # whose account it is
         self.authenticated_as: str | None = None
         self.account: Account | None = None
@@ -187,9 +190,24 @@ class Session:
             if not self.authenticator.takes_passwords(channel):
                 names.append("LOGINDISABLED")
             return names
-        names = [e.name for e in CAPABILITIES]
+        names = [e.name for e in CAPABILITIES if self.offers(e)]
         names[names.index("APPENDLIMIT")] = f"APPENDLIMIT={self.limits.append}"
         return names
+
+    def offers(self, extension: Extension) -> bool:
+        """Whether the store and the operator let this be announced."""
+        match extension.needs:
+            case Needs.NOTHING:
+                return True
+            case Needs.PROPERTIES:
+                return self.backend.properties("server") is not None
+            case Needs.SETTING:
+                return False
+
+    def require(self, name: str) -> None:
+        """Raises BadCommand unless the extension of that name is offered here."""
+        if not any(e.name == name and self.offers(e) for e in CAPABILITIES):
+            raise BadCommand(f"{name} is not available")
 
     @property
     def delimiter(self) -> str:

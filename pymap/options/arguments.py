@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pymap
-from pymap.config import AuthConfig, Config, OAuthConfig, TlsConfig
+from pymap.config import AuthConfig, Config, ExtensionConfig, OAuthConfig, TlsConfig
 from pymap.limits import Limits
 from pymap.options import values
 from pymap.options.layers import Entry, Pairs, read_secret, suggestion
@@ -24,6 +24,7 @@ __all__ = ["config_of", "parser_of"]
 
 CONFIG = Config()
 AUTH = AuthConfig()
+EXTENSIONS = ExtensionConfig()
 LIMITS = {field.name: getattr(CONFIG.limits, field.name) for field in fields(Limits)}
 
 
@@ -43,6 +44,7 @@ def parser_of(backends: Sequence[str]) -> ArgumentParser:
     _tls(parser)
     _logins(parser)
     _tokens(parser)
+    _extensions(parser)
     _process(parser)
     _logs(parser)
     return parser
@@ -240,6 +242,11 @@ def _tokens(parser: ArgumentParser) -> None:
     )
 
 
+def _extensions(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("extensions of IMAP")
+    _switch(group, "--identify", "tell the server's name and version (ID)", EXTENSIONS.identify)
+
+
 def _process(parser: ArgumentParser) -> None:
     add = parser.add_argument_group("the process").add_argument
     add("--set-uid", metavar="USER", help="become this user once the sockets are bound")
@@ -279,10 +286,10 @@ def _logs(parser: ArgumentParser) -> None:
     )
 
 
-def _switch(group: _ArgumentGroup, name: str, text: str) -> None:
+def _switch(group: _ArgumentGroup, name: str, text: str, default: bool = False) -> None:
     """With a --no-... that takes back what a lower place says."""
     # Given with the rest, some versions of Python add "(default: False)" to the help.
-    group.add_argument(name, action=BooleanOptionalAction, default=False).help = text
+    group.add_argument(name, action=BooleanOptionalAction, default=default).help = text
 
 
 # -- limits --
@@ -356,6 +363,7 @@ def config_of(args: Namespace) -> Config:
         logging_cfg=args.logging_cfg,
         no_services=frozenset(args.no_service),
         limits=Limits(**args.limit),
+        extensions=ExtensionConfig(identify=args.identify),
     )
 
 

@@ -6,9 +6,18 @@ stands here only when it works in full.
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import NamedTuple
 
-__all__ = ["CAPABILITIES", "Extension", "ENABLED_BY"]
+__all__ = ["CAPABILITIES", "ENABLED_BY", "Extension", "Needs"]
+
+
+class Needs(Enum):
+    """Without what a capability is not announced, and its commands are refused."""
+
+    NOTHING = "every backend"
+    PROPERTIES = "dict, maildir, redis; others with `Backend.properties`"
+    SETTING = "every backend, where an option switches it on"
 
 
 class Extension(NamedTuple):
@@ -19,6 +28,7 @@ class Extension(NamedTuple):
     purpose: str
     before_login: bool = False
     can_enable: bool = False
+    needs: Needs = Needs.NOTHING
 
 
 CAPABILITIES: tuple[Extension, ...] = (

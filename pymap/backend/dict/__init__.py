@@ -15,7 +15,7 @@ from typing import Self
 
 from pymap.backend.api import DELIMITER, Account, Backend, MailboxInfo, User, UserStore
 from pymap.backend.dict.demo_data import load_demo
-from pymap.backend.dict.mailbox import DictMailbox
+from pymap.backend.dict.mailbox import DictMailbox, DictProperties
 from pymap.backend.errors import CannotDo, LimitReached, MailboxExists, MailboxNotFound
 from pymap.limits import Limits
 
@@ -29,6 +29,7 @@ class DictAccount(Account):
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self.properties = DictProperties()
         self._mailboxes: dict[str, DictMailbox] = {}
         self._special_use: dict[str, tuple[str, ...]] = {}
         self.subscribed: set[str] = set()
@@ -148,6 +149,7 @@ class DictBackend(Backend):
         self.users: DictUsers = DictUsers()
         self.limits = limits or Limits()
         self._accounts: dict[str, DictAccount] = {}
+        self._properties: dict[str, DictProperties] = {}
         for name, password in (users or {}).items():
             self.users.add(User(name, password))
 
@@ -161,6 +163,9 @@ class DictBackend(Backend):
         if found is None:
             self._accounts[user] = found = DictAccount(self.limits)
         return found
+
+    def properties(self, scope: str) -> DictProperties:
+        return self._properties.setdefault(scope, DictProperties())
 
     def add_demo(self, user: str, password: str) -> None:
         """A user whose account shows what can be tried."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from secrets import token_hex
 from typing import NamedTuple
@@ -16,6 +16,7 @@ from pymap.backend.api import (
     Mailbox,
     MailboxStatus,
     NewMessage,
+    Properties,
     Row,
     Snapshot,
     Stored,
@@ -24,7 +25,27 @@ from pymap.backend.errors import CannotDo, MailboxGone, MessageExpunged
 from pymap.backend.index import MessageIndex, NewRow
 from pymap.wire.types import Flag, FlagOp, UidSet
 
-__all__ = ["DictMailbox"]
+__all__ = ["DictMailbox", "DictProperties"]
+
+
+class DictProperties(Properties):
+    def __init__(self) -> None:
+        self._values: Mapping[str, bytes] = {}
+
+    async def read(self) -> Mapping[str, bytes]:
+        return self._values
+
+    async def write(
+        self,
+        changes: Mapping[str, bytes | None],
+        expected: Mapping[str, bytes | None] | None = None,
+    ) -> bool:
+        known = self._values
+        if any(known.get(key) != value for key, value in (expected or {}).items()):
+            return False
+        merged = {**known, **changes}
+        self._values = {key: value for key, value in merged.items() if value is not None}
+        return True
 
 
 class StoredMessage(NamedTuple):
@@ -47,6 +68,7 @@ class DictMailbox(Mailbox):
         self.uid_validity = uid_validity
         self.index = MessageIndex(uid_next, max_keywords=max_keywords)
         self.messages: dict[int, StoredMessage] = {}
+        self.properties = DictProperties()
         self._recent_from = uid_next  # UIDs from here on are recent to the next who asks
 
     def _alive(self) -> MessageIndex:
