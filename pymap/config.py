@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -74,6 +75,10 @@ class ExtensionConfig:
 
     identify: bool = True
     """Whether ID tells the server's name and version.   RFC 2971"""
+    message_limit: int | None = None
+    """Messages that one command works on: announced as MESSAGELIMIT, RFC 9738."""
+    save_limit: int | None = None
+    """Messages that one COPY or APPEND adds, where `message_limit` is None: SAVELIMIT."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,8 @@ class Config:
     no_services: frozenset[str] = frozenset()
     limits: Limits = field(default_factory=Limits)
     extensions: ExtensionConfig = field(default_factory=ExtensionConfig)
+    message_limits: Mapping[int, int | None] = field(default_factory=dict)
+    """By port, where it is not the one of `extensions`."""
 
     def __post_init__(self) -> None:
         if self.tls_port is not None and self.tls is None:

@@ -20,6 +20,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pymap
@@ -223,9 +224,13 @@ async def _listen(server: Server, config: Config) -> None:
     for port, tls in ((config.port, False), (config.tls_port, True)):
         if port is None:
             continue
+        limits = config.message_limits
+        extensions = replace(
+            config.extensions, message_limit=limits.get(port, config.extensions.message_limit)
+        )
         for host in hosts:
             try:
-                await server.listen(host, port, tls=tls)
+                await server.listen(host, port, tls=tls, extensions=extensions)
             except OSError as error:
                 # A machine without IPv6 has no ::1.
                 missing = error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)

@@ -22,7 +22,8 @@ from pymap.backend.api import Account, Backend
 from pymap.backend.dict import DictBackend
 from pymap.config import AuthConfig, Config
 from pymap.limits import Limits
-from pymap.options import Options, read
+from pymap.options import Options, read, values
+from pymap.options.arguments import config_of, parser_of
 from pymap.options.explain import example
 from pymap.options.layers import (
     Option,
@@ -808,3 +809,17 @@ def test_check_tries_all_that_a_start_needs(tmp_path: Path) -> None:
     ended = pymap("--config", str(path), "--cert", "/none", "config", "check")
     assert ended.returncode == 1
     assert ended.stderr == "pymap: /none: No such file or directory\n"
+
+
+def test_message_limits_hold_for_all_ports_or_for_one() -> None:
+    parser = parser_of(["dict"])
+    args = parser.parse_args(["--message-limit", "1000", "--message-limit", "993=none"])
+    config = config_of(args)
+    assert config.extensions.message_limit == 1000
+    assert config.message_limits == {993: None}
+
+
+@pytest.mark.parametrize("text", ["0", "x", "=5", "none=5", "70000=5", "993=", "993=x", "993=0"])
+def test_message_limits_that_make_no_sense(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        values.limit_of_port(text)

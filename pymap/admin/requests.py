@@ -112,4 +112,4 @@ def _scanner(text: str) -> Scanner:
 
 def _end(scanner: Scanner) -> None:
     if scanner.pos != len(scanner.text):
-        raise BadCommand
+        raise BadCommand("More than one date")

@@ -8,6 +8,7 @@ import time
 
 from pymap.backend.api import NewMessage, digest
 from pymap.imap.mailboxes import open_target
+from pymap.imap.message_limit import check_saved
 from pymap.imap.session import THREAD, Done, Session
 from pymap.imap.store import check_flags
 from pymap.wire.commands import Append
@@ -23,6 +24,7 @@ _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 
 async def append(session: Session, command: Append) -> Done:
     """RFC 9051 6.3.12, RFC 3502; APPENDUID RFC 4315 3"""
+    check_saved(session, len(command.messages))
     for message in command.messages:
         check_flags(message.flags)
         if not message.content:

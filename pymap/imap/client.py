@@ -26,6 +26,7 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pymap.auth.channel import Channel, plain
+from pymap.config import ExtensionConfig
 from pymap.imap.handlers import HANDLERS
 from pymap.imap.proxy import ProxyHeader, trusted
 from pymap.imap.session import Disconnect, Session
@@ -76,7 +77,7 @@ class Client(asyncio.BufferedProtocol):
         "transport", "user",
     )  # fmt: skip
 
-    def __init__(self, server: Server, implicit_tls: bool) -> None:
+    def __init__(self, server: Server, extensions: ExtensionConfig, implicit_tls: bool) -> None:
         self.server = server
         self.implicit_tls = implicit_tls
         self.tls = ""  # its version
@@ -84,7 +85,7 @@ class Client(asyncio.BufferedProtocol):
         self.connection = Connection(server.limits, server.backend.delimiter)
         self.session = Session(
             self.connection, self, server.backend, server.authenticator, server.open_mailboxes,
-            HANDLERS, server.extensions,
+            HANDLERS, extensions,
         )  # fmt: skip
         self.id = 0
         self.name = "?"

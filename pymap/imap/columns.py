@@ -76,11 +76,14 @@ COLUMNS: dict[FetchAttribute, Column] = {
 
 def lines(view: MailboxView, batch: Batch, columns: Sequence[Column], end: bytes) -> list[bytes]:
     """One FETCH response per message of the batch, each ended by `end`: ``)`` CRLF, or what
-    another data item follows."""
-    text = b"* %d FETCH (" + b" ".join(column.text for column in columns) + end
+    another data item follows. After ENABLE UIDONLY they are UIDFETCH: RFC 9586 3.3."""
+    head = b"* %d UIDFETCH (" if view.uid_only else b"* %d FETCH ("
+    text = head + b" ".join(column.text for column in columns) + end
     positions = batch.positions
     numbers: Iterable[int]
-    if isinstance(positions, range):
+    if view.uid_only:
+        numbers = batch.uids
+    elif isinstance(positions, range):
         numbers = range(positions.start + 1, positions.stop + 1)
     else:
         numbers = [position + 1 for position in positions]
@@ -92,7 +95,7 @@ def lines(view: MailboxView, batch: Batch, columns: Sequence[Column], end: bytes
 
 def flag_lines(view: MailboxView, batch: Batch, uid: bool, modseq: bool) -> bytes:
     """FETCH responses that tell of new flags."""
-    wanted = [_A.UID] if uid else []
+    wanted = [_A.UID] if uid and not view.uid_only else []
     wanted.append(_A.FLAGS)
     if modseq:
         wanted.append(_A.MODSEQ)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pymap.backend.api import Copied
 from pymap.backend.errors import MessageExpunged, ReadOnly
 from pymap.imap.mailboxes import open_target
+from pymap.imap.message_limit import check_saved, done_within, newest
 from pymap.imap.session import Done, Session
 from pymap.wire import responses as r
 from pymap.wire.commands import Copy, Move
@@ -29,6 +30,7 @@ async def copy(session: Session, command: Copy) -> Done:
     present = uids.present_in(view.index.uids)
     if present != uids and not command.by_uid:
         raise MessageExpunged
+    check_saved(session, len(present))
     await session.pause_after(len(present.ranges))
     copied = await view.mailbox.copy(present, target)
     await session.pause_after(len(present.ranges))
@@ -41,7 +43,8 @@ async def move(session: Session, command: Move) -> Done:
     if view.readonly:
         raise ReadOnly
     await view.opened.sync()
-    uids = view.uid_set(view.resolve(command.numbers, command.by_uid))
+    slices, lowest = newest(session, view, view.resolve(command.numbers, command.by_uid))
+    uids = view.uid_set(slices)
     target = await open_target(session, command.mailbox)
     await session.pause_after(len(uids.ranges))
     copied = await view.mailbox.move(uids, target)
@@ -51,4 +54,4 @@ async def move(session: Session, command: Move) -> Done:
     await session.tell(may_expunge=True)
     # After the VANISHED of a MOVE, HIGHESTMODSEQ: RFC 7162 3.2.10 and RFC 6851 4.4.
     modseq = f"HIGHESTMODSEQ {view.index.modseq}" if session.condstore and copied.source else None
-    return Done("MOVE completed", modseq)
+    return done_within(session, Done("MOVE completed", modseq), lowest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pymap.backend.errors import ReadOnly
+from pymap.imap.message_limit import done_within, newest_uids
 from pymap.imap.session import Done, Session
 from pymap.wire.commands import Close, Expunge, Unselect
 from pymap.wire.types import DELETED
@@ -16,14 +17,16 @@ async def expunge(session: Session, command: Expunge) -> Done:
     if view.readonly:
         raise ReadOnly
     await view.opened.sync()
-    doomed = view.index.flagged(DELETED)
+    doomed, lowest = view.index.flagged(DELETED), None
     if command.uids is not None:
+        # Plain EXPUNGE means all, as ever.   RFC 9738 3.1
         doomed &= view.uid_set(view.resolve(command.uids, by_uid=True))
+        doomed, lowest = newest_uids(session, doomed)
     if doomed:
         await view.mailbox.expunge(doomed, only=DELETED)
     await session.tell(may_expunge=True)
     code = f"HIGHESTMODSEQ {view.index.modseq}" if session.condstore and doomed else None
-    return Done("EXPUNGE completed", code)
+    return done_within(session, Done("EXPUNGE completed", code), lowest)
 
 
 async def close(session: Session, command: Close) -> Done:

@@ -18,6 +18,7 @@ from pymap import mime
 from pymap.backend.api import Digest
 from pymap.backend.errors import MessageExpunged
 from pymap.imap.columns import COLUMNS, Column, lines, pick
+from pymap.imap.message_limit import done_within, newest
 from pymap.imap.session import THREAD, Done, Peer, Session
 from pymap.imap.view import Batch, MailboxView, Slices, spans
 from pymap.wire import responses as r
@@ -57,7 +58,7 @@ class _Plan(NamedTuple):
 def _plan(session: Session, command: Fetch, view: MailboxView) -> _Plan:
     columns: list[FetchAttribute] = []
     # UID FETCH answers with the UID, asked for or not.   RFC 9051 6.4.9
-    if command.by_uid:
+    if command.by_uid and not view.uid_only:
         columns.append(_A.UID)
     digests, headers, contents = [], [], []
     for item in command.items:
@@ -92,6 +93,7 @@ async def fetch(session: Session, command: Fetch) -> Done:
         if command.vanished:
             await _send_vanished(session, view, command, command.changed_since)
         slices = changed_after(view, slices, command.changed_since)
+    slices, lowest = newest(session, view, slices)
     plan = _plan(session, command, view)
     wanted = sum(stop - start for start, stop in slices)
     sent = await _send_all(session, view, plan, slices)
@@ -100,7 +102,7 @@ async def fetch(session: Session, command: Fetch) -> Done:
         # RFC 2180 4.1.2; the UID form passes over UIDs that do not exist, RFC 9051 6.4.9.
         if not command.by_uid:
             raise MessageExpunged
-    return Done("FETCH completed")
+    return done_within(session, Done("FETCH completed"), lowest)
 
 
 def changed_after(view: MailboxView, slices: Slices, modseq: int) -> Slices:

@@ -35,6 +35,7 @@ from pymap.imap.session import Handler
 from pymap.imap.sort import sort
 from pymap.imap.store import store
 from pymap.imap.thread import thread
+from pymap.imap.uid_batches import uid_batches
 from pymap.wire import commands as c
 
 __all__ = ["HANDLERS"]
@@ -65,6 +66,7 @@ HANDLERS: dict[type[c.Command], Handler] = {
     c.Unselect: unselect,
     c.Check: check,
     c.Expunge: expunge,
+    c.UidBatches: uid_batches,
     c.Search: search,
     c.Sort: sort,
     c.Thread: thread,

@@ -22,7 +22,8 @@ from pymap import mime
 from pymap.backend.api import Digest
 from pymap.backend.index import NO_SAVE_DATE
 from pymap.imap.columns import pick
-from pymap.imap.session import THREAD, Done, Session
+from pymap.imap.message_limit import check_count, done_within
+from pymap.imap.session import THREAD, Done, Session, uid_required
 from pymap.imap.text import casemap, header_contains, in_header_block
 from pymap.imap.view import Batch, MailboxView
 from pymap.mime.summary import Summary, summary
@@ -31,7 +32,7 @@ from pymap.wire import search as k
 from pymap.wire.commands import Search
 from pymap.wire.errors import BadCommand
 from pymap.wire.search import SearchReturn
-from pymap.wire.types import NO_UIDS, UidSet
+from pymap.wire.types import MAX_NUMBER, NO_UIDS, UidSet
 
 __all__ = ["Candidates", "Evaluation", "esearch_items", "save", "saving", "search"]
 
@@ -76,13 +77,13 @@ async def search(session: Session, command: Search) -> Done:
     if returns is None and not session.rev2:
         highest = max(modseqs, default=None) if modseqs else None
         session.send(r.SearchResponse(numbers, highest))
-        return Done("SEARCH completed")
+        return done_within(session, Done("SEARCH completed"), evaluation.lowest)
     items = esearch_items(numbers, modseqs, returns or frozenset((SearchReturn.ALL,)))
     if returns != frozenset(
         (SearchReturn.SAVE,)
     ):  # then nothing was asked to be told: RFC 5182 2.1
         session.send(r.ESearch(command.tag, command.by_uid, items))
-    return Done("SEARCH completed")
+    return done_within(session, Done("SEARCH completed"), evaluation.lowest)
 
 
 @contextmanager
@@ -163,12 +164,35 @@ class Evaluation:
         self.now = int(time.time())
         self.work = 0
         self.modseqs: Sequence[int] = ()
+        self.lowest: int | None = None
+        """The lowest UID that was looked at, if there was a limit to that.   RFC 9738 3.1"""
 
-    async def run(self, key: k.SearchKey, with_modseqs: bool) -> Candidates:
-        """The matching messages. `modseqs` is there afterwards if it was asked for."""
+    async def run(self, key: k.SearchKey, with_modseqs: bool, whole: bool = False) -> Candidates:
+        """The matching messages. `modseqs` is there afterwards if it was asked for. Only the newest
+        are looked at where there are too many; if the answer has to be `whole`, Refused."""
         if with_modseqs:
             self.modseqs = self.column(self.view.index.modseqs)
-        return await self.compile(key).narrow(range(len(self.batch.uids)))
+        candidates = self._candidates(key, whole)
+        return await self.compile(key).narrow(candidates)
+
+    def _candidates(self, key: k.SearchKey, whole: bool) -> Candidates:
+        uids = self.batch.uids
+        limit = self.session.extensions.message_limit
+        if limit is None or len(uids) <= limit:
+            return range(len(uids))
+        # What the client itself has narrowed down to does not count.
+        asked = UidSet(((1, MAX_NUMBER),))
+        for each in key.keys if isinstance(key, k.And) else (key,):
+            if isinstance(each, k.Numbers):
+                slices = self.view.resolve(each.numbers, each.by_uid, strict=False)
+                asked &= self.view.uid_set(slices)
+        found = [at for start, stop in asked.slices(uids) for at in range(start, stop)]
+        if whole:
+            check_count(self.session, len(found))
+        if len(found) > limit:
+            found = found[-limit:]
+            self.lowest = uids[found[0]]
+        return found
 
     def numbers(self, found: Candidates, by_uid: bool) -> list[int]:
         """What the client calls these messages."""
@@ -234,6 +258,8 @@ class Evaluation:
             case k.Recent():
                 return self._by_uid(self.view.recent)
             case k.Numbers(numbers, by_uid):
+                if self.view.uid_only and not by_uid and not numbers.saved:
+                    raise uid_required()
                 return self._by_uid(
                     self.view.uid_set(self.view.resolve(numbers, by_uid, strict=False))
                 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pymap.imap.columns import COLUMNS, lines
 from pymap.imap.fetch import changed_after
 from pymap.imap.list import list_entry
-from pymap.imap.session import Done, Session
+from pymap.imap.session import Done, Session, uid_required
 from pymap.imap.view import MailboxView, spans
 from pymap.wire import responses as r
 from pymap.wire.commands import FetchAttribute, QResync, Select
@@ -22,6 +22,8 @@ async def select(session: Session, command: Select) -> Done:
     """RFC 9051 6.3.2, 6.3.3; RFC 3501 6.3.1; RFC 7162 3.1.8, 3.2.5; RFC 8474 4.2"""
     if command.qresync is not None and not session.qresync:
         raise BadCommand("QRESYNC needs ENABLE QRESYNC")  # RFC 7162 3.2.5
+    if command.qresync is not None and command.qresync.matches and session.uid_only:
+        raise uid_required()  # RFC 9586 3
     was_selected = session.view is not None
     # Whatever becomes of it, the old mailbox is left first.   RFC 9051 6.3.2
     session.deselect()
@@ -35,7 +37,7 @@ async def select(session: Session, command: Select) -> Done:
     # IMAP4rev2 has no \Recent; EXAMINE must not take it from the others.   RFC 3501 6.3.2
     recent = NO_UIDS if session.rev2 else await mailbox.claim_recent(peek=command.readonly)
     await opened.sync()
-    view = MailboxView(opened, command.readonly)
+    view = MailboxView(opened, command.readonly, session.uid_only)
     view.recent = recent
     session.view, session.mailbox_name = view, command.mailbox
     session.connection.state = State.SELECTED
@@ -60,7 +62,8 @@ async def _describe(session: Session, view: MailboxView, command: Select) -> Non
         session.send(r.Recent(view.recent_count))
     session.send(r.Untagged(OK, "Predicted next UID", f"UIDNEXT {view.uid_next}"))
     session.send(r.Untagged(OK, "UIDs valid", f"UIDVALIDITY {mailbox.uid_validity}"))
-    if not session.rev2 and (first := index.first_without(SEEN)) is not None:
+    numbers = not session.rev2 and not view.uid_only  # UNSEEN tells one
+    if numbers and (first := index.first_without(SEEN)) is not None:
         session.send(r.Untagged(OK, "First unseen", f"UNSEEN {first + 1}"))
     session.send(r.Untagged(OK, "Highest modseq", f"HIGHESTMODSEQ {index.modseq}"))
     session.send(r.Untagged(OK, "Mailbox id", f"MAILBOXID ({mailbox.id})"))
@@ -87,9 +90,10 @@ async def _resynchronise(session: Session, view: MailboxView, known: QResync) ->
     if vanished:
         session.send(r.Vanished(vanished, earlier=True))
     slices = changed_after(view, asked.slices(view.uids, view.exists), known.modseq)
-    columns = [
-        COLUMNS[a] for a in (FetchAttribute.UID, FetchAttribute.FLAGS, FetchAttribute.MODSEQ)
-    ]
+    wanted = [FetchAttribute.FLAGS, FetchAttribute.MODSEQ]
+    if not view.uid_only:
+        wanted.insert(0, FetchAttribute.UID)
+    columns = [COLUMNS[a] for a in wanted]
     for start, stop in spans(slices, 1000):
         session.peer.write(b"".join(lines(view, view.batch(start, stop), columns, b")\r\n")))
         await session.peer.breathe()

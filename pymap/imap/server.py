@@ -85,13 +85,20 @@ class Server:
         self._by_address: Counter[bytes] = Counter()
         self._by_user: Counter[str] = Counter()
 
-    async def listen(self, host: str | None, port: int, *, tls: bool = False) -> None:
+    async def listen(
+        self,
+        host: str | None,
+        port: int,
+        *,
+        tls: bool = False,
+        extensions: ExtensionConfig | None = None,
+    ) -> None:
         """Bind to an interface, None for all of them; clients are accepted from `open` on. Port 0
-        picks a free one. Raises OSError."""
+        picks a free one. `extensions` holds for those who come here. Raises OSError."""
         # Implicit TLS begins on a plain connection as well: one that is still shaking hands is
         # a client like any other, to be counted, timed and ended.
         listener = await asyncio.get_running_loop().create_server(
-            lambda: Client(self, implicit_tls=tls),
+            lambda: Client(self, extensions or self.extensions, implicit_tls=tls),
             host,
             port,
             backlog=BACKLOG,
@@ -103,7 +110,10 @@ class Server:
     async def listen_on(self, sock: socket.socket, *, tls: bool = False) -> None:
         """The same, on a socket that is bound already."""
         listener = await asyncio.get_running_loop().create_server(
-            lambda: Client(self, implicit_tls=tls), sock=sock, backlog=BACKLOG, start_serving=False
+            lambda: Client(self, self.extensions, implicit_tls=tls),
+            sock=sock,
+            backlog=BACKLOG,
+            start_serving=False,
         )
         self._listeners.append(listener)
 

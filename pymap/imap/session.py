@@ -36,12 +36,19 @@ from pymap.wire.connection import BadEvent, Connection, Ready, State
 from pymap.wire.errors import BadCommand, Refused
 from pymap.wire.types import NO_UIDS, swap_delimiter
 
-__all__ = ["THREAD", "Disconnect", "Done", "Handler", "Peer", "Session"]
+__all__ = ["THREAD", "Disconnect", "Done", "Handler", "Peer", "Session", "uid_required"]
 
 log = logging.getLogger("pymap.session")
 
 THREAD = 32 * 1024
 """Octets of a message, or of its header, from which it is taken apart off the event loop."""
+
+
+_SWITCHED_ON: dict[str, Callable[[ExtensionConfig], bool]] = {
+    "MESSAGELIMIT": lambda chosen: chosen.message_limit is not None,
+    # Who limits all commands announces that alone.   RFC 9738 3
+    "SAVELIMIT": lambda chosen: chosen.save_limit is not None and chosen.message_limit is None,
+}
 
 
 class Done(NamedTuple):
@@ -100,6 +107,11 @@ class Peer(Protocol):
 
     def dismiss(self) -> None:
         """The user is gone, and the connection a stranger's again."""
+
+
+def uid_required() -> BadCommand:
+    """What a sequence number gets after ENABLE UIDONLY.   RFC 9586 3"""
+    return BadCommand("Message numbers after ENABLE UIDONLY", "UIDREQUIRED")
 
 
 Handler = Callable[["Session", Any], Awaitable[Done | None]]
@@ -164,6 +176,10 @@ class Session:
     def qresync(self) -> bool:
         return "QRESYNC" in self.enabled
 
+    @property
+    def uid_only(self) -> bool:
+        return "UIDONLY" in self.enabled
+
     def enable(self, *names: str) -> None:
         """Switch extensions on; QRESYNC brings CONDSTORE (RFC 7162 3.2.3)."""
         knew_condstore = self.condstore
@@ -172,8 +188,10 @@ class Session:
             # The first command that enables it tells where the mailbox is. RFC 7162 3.1
             code = f"HIGHESTMODSEQ {self.view.told}"
             self.send(r.Untagged(r.Condition.OK, "Highest modseq", code))
-        if self.rev2 and self.view is not None:
-            self.view.recent = NO_UIDS  # RFC 9051 has no \\Recent
+        if self.view is not None:
+            self.view.uid_only = self.uid_only
+            if self.rev2:
+                self.view.recent = NO_UIDS  # RFC 9051 has no \\Recent
         if not self.enabled.isdisjoint(("UTF8=ACCEPT", "IMAP4REV2")):
             self.connection.utf8 = True
 
@@ -190,9 +208,13 @@ class Session:
             if not self.authenticator.takes_passwords(channel):
                 names.append("LOGINDISABLED")
             return names
+        values = {
+            "APPENDLIMIT": self.limits.append,
+            "MESSAGELIMIT": self.extensions.message_limit,
+            "SAVELIMIT": self.extensions.save_limit,
+        }
         names = [e.name for e in CAPABILITIES if self.offers(e)]
-        names[names.index("APPENDLIMIT")] = f"APPENDLIMIT={self.limits.append}"
-        return names
+        return [f"{name}={values[name]}" if name in values else name for name in names]
 
     def offers(self, extension: Extension) -> bool:
         """Whether the store and the operator let this be announced."""
@@ -202,7 +224,7 @@ class Session:
             case Needs.PROPERTIES:
                 return self.backend.properties("server") is not None
             case Needs.SETTING:
-                return False
+                return _SWITCHED_ON[extension.name](self.extensions)
 
     def require(self, name: str) -> None:
         """Raises BadCommand unless the extension of that name is offered here."""
@@ -285,7 +307,10 @@ class Session:
         command, spec = ready.command, ready.spec
         began = perf_counter()
         self.running = type(command)
+        by_uid = getattr(command, "by_uid", None)
         try:
+            if by_uid is False and self.uid_only:
+                raise uid_required()
             done = await self.handlers[type(command)](self, command)
             if done is None:
                 self._note(type(command), r.Condition.OK, began)
@@ -304,9 +329,8 @@ class Session:
         if self.view is not None:
             # EXPUNGE must not be sent while answering FETCH, STORE, SEARCH: the client's
             # sequence numbers would move under it. The UID forms may.   RFC 9051 7.5.1
-            by_uid = getattr(command, "by_uid", False)
             try:
-                await self.tell(may_expunge=by_uid or not spec.holds_expunges)
+                await self.tell(may_expunge=bool(by_uid) or not spec.holds_expunges)
             except BackendError as error:
                 # What was done is done and has to be answered; the news waits for the store.
                 log.warning("%s: no news of the mailbox: %s", self.peer.name, error)
@@ -348,7 +372,7 @@ class Session:
         match error:
             case BadCommand():
                 self.bad_commands += 1
-                answer = r.Tagged(tag, r.Condition.BAD, str(error))
+                answer = r.Tagged(tag, r.Condition.BAD, str(error), error.code)
                 if self.bad_commands >= self.limits.bad_commands:
                     self.send(answer)
                     self.bye("Too many bad commands")
@@ -401,7 +425,7 @@ class Session:
 
     def _send_news(self, view: MailboxView, news: News) -> None:
         if news.vanished:
-            if self.qresync:
+            if self.qresync or self.uid_only:
                 self.send(r.Vanished(news.vanished))
             else:
                 self.send(r.Expunge(news.expunged))

@@ -31,7 +31,7 @@ async def sort(session: Session, command: Sort) -> Done:
     dates, sizes = evaluation.column(view.index.dates), evaluation.column(view.index.sizes)
     summaries = evaluation.summaries()
     with saving(view, command.returns):
-        found = await evaluation.run(command.key, command.uses_modseq)
+        found = await evaluation.run(command.key, command.uses_modseq, whole=True)
         keys = dict.fromkeys(criterion.key for criterion in command.criteria)
         read = [] if _KEPT.issuperset(keys) else await summaries(found)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pymap.backend.errors import MessageExpunged, ReadOnly
 from pymap.imap.columns import COLUMNS, Column, lines
+from pymap.imap.message_limit import done_within, newest
 from pymap.imap.session import Done, Session
 from pymap.imap.view import MailboxView, Slices, spans
 from pymap.wire.commands import FetchAttribute, Store
@@ -32,7 +33,7 @@ async def store(session: Session, command: Store) -> Done:
     if conditional:
         session.enable("CONDSTORE")
     index = await view.opened.sync()
-    slices = view.resolve(command.numbers, command.by_uid)
+    slices, lowest = newest(session, view, view.resolve(command.numbers, command.by_uid))
     uids = view.uid_set(slices)
     await session.pause_after(len(slices))
     # What others did and this client does not know is told whatever `.SILENT` says, as it is
@@ -50,12 +51,13 @@ async def store(session: Session, command: Store) -> Done:
     missing = not command.silent and answered < sum(stop - start for start, stop in slices)
     if done.failed:
         failed = done.failed if command.by_uid else _numbers(view, done.failed)
-        return Done("STORE completed; some messages had changed", f"MODIFIED {failed}")
+        some = Done("STORE completed; some messages had changed", f"MODIFIED {failed}")
+        return done_within(session, some, lowest)
     if missing and not command.by_uid:
         # Of the messages that this client still counts, another session has expunged some: the
         # others are stored and told of.   RFC 2180 4.2.1
         raise MessageExpunged
-    return Done("STORE completed")
+    return done_within(session, Done("STORE completed"), lowest)
 
 
 async def _answer(session: Session, view: MailboxView, slices: Slices, command: Store) -> int:
@@ -69,7 +71,7 @@ async def _answer(session: Session, view: MailboxView, slices: Slices, command: 
     if not wanted:
         return 0
     # The UID form answers with the UID (RFC 9051 6.4.9), QRESYNC always does (RFC 7162 3.2.4).
-    if command.by_uid or session.qresync or session.rev2:
+    if (command.by_uid or session.qresync or session.rev2) and not view.uid_only:
         wanted.insert(0, FetchAttribute.UID)
     columns: list[Column] = [COLUMNS[attribute] for attribute in wanted]
     answered = pending = 0

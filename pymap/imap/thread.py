@@ -24,7 +24,7 @@ async def thread(session: Session, command: Thread) -> Done:
     evaluation = Evaluation(session, view)
     dates = evaluation.column(view.index.dates)
     summaries = evaluation.summaries()
-    found = await evaluation.run(command.key, command.uses_modseq)
+    found = await evaluation.run(command.key, command.uses_modseq, whole=True)
     read = await summaries(found)
     numbers = evaluation.numbers(found, command.by_uid)
 

@@ -58,14 +58,15 @@ def spans(slices: Slices, size: int) -> Iterator[tuple[int, int]]:
 class MailboxView:
     __slots__ = (
         "exists", "keywords", "opened", "readonly", "recent", "saved", "told", "told_flags",
-        "uid_next", "uids",
+        "uid_next", "uid_only", "uids",
     )  # fmt: skip
 
-    def __init__(self, opened: OpenMailbox, readonly: bool) -> None:
-        """`opened` has been synced."""
+    def __init__(self, opened: OpenMailbox, readonly: bool, uid_only: bool = False) -> None:
+        """`opened` has been synced. `uid_only`: the client knows no sequence numbers (RFC 9586)."""
         index = opened.index
         self.opened = opened
         self.readonly = readonly
+        self.uid_only = uid_only
         self.uids: array[int] = index.uids
         self.exists = len(index.uids)
         self.uid_next = index.uid_next

@@ -245,6 +245,21 @@ def _tokens(parser: ArgumentParser) -> None:
 def _extensions(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("extensions of IMAP")
     _switch(group, "--identify", "tell the server's name and version (ID)", EXTENSIONS.identify)
+    group.add_argument(
+        "--message-limit",
+        action="append",
+        default=[],
+        type=values.limit_of_port,
+        metavar="N",
+        help="messages that one command works on (MESSAGELIMIT); PORT=N for one port alone; may be"
+        " repeated (default: any number)",
+    )
+    group.add_argument(
+        "--save-limit",
+        type=values.positive,
+        metavar="N",
+        help="messages that one COPY or APPEND adds (SAVELIMIT; default: any number)",
+    )
 
 
 def _process(parser: ArgumentParser) -> None:
@@ -363,7 +378,12 @@ def config_of(args: Namespace) -> Config:
         logging_cfg=args.logging_cfg,
         no_services=frozenset(args.no_service),
         limits=Limits(**args.limit),
-        extensions=ExtensionConfig(identify=args.identify),
+        extensions=ExtensionConfig(
+            identify=args.identify,
+            message_limit=dict(args.message_limit).get(None),
+            save_limit=args.save_limit,
+        ),
+        message_limits={port: limit for port, limit in args.message_limit if port is not None},
     )
 
 

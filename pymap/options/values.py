@@ -11,9 +11,11 @@ from pathlib import Path
 
 __all__ = [
     "count",
+    "limit_of_port",
     "mechanism",
     "network",
     "port",
+    "positive",
     "seconds",
     "separator",
     "shown_size",
@@ -39,6 +41,21 @@ def count(text: str) -> int:
     if not _is_number(text):
         raise ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
+
+
+def positive(text: str) -> int:
+    if not (number := count(text)):
+        raise ArgumentTypeError(f"{text!r} is not above 0")
+    return number
+
+
+def limit_of_port(text: str) -> tuple[int | None, int | None]:
+    """``N`` for all ports, ``PORT=N`` for one, N being a number or ``none``."""
+    where, equals, limit = text.rpartition("=")
+    of_port = None
+    if equals and (of_port := port(where)) is None:
+        raise ArgumentTypeError(f"{where!r} is not a port")
+    return of_port, None if limit == "none" else positive(limit)
 
 
 def _is_number(text: str) -> bool:

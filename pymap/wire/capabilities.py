@@ -51,12 +51,18 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension("IDLE", "RFC 2177", "News is pushed"),
     Extension("LIST-EXTENDED", "RFC 5258", "LIST with selection and return options"),
     Extension("LIST-STATUS", "RFC 5819", "LIST and STATUS in one command"),
+    Extension(
+        "MESSAGELIMIT", "RFC 9738", "How many messages one command works on", needs=Needs.SETTING
+    ),
     Extension("MOVE", "RFC 6851", "Move messages in one step"),
     Extension("MULTIAPPEND", "RFC 3502", "Many messages in one APPEND, all or none"),
     Extension("NAMESPACE", "RFC 2342", "Where a client's mailboxes are"),
     Extension("OBJECTID", "RFC 8474", "Ids that survive renames and moves"),
     Extension("QRESYNC", "RFC 7162", "Resynchronise in one round trip", can_enable=True),
     Extension("SAVEDATE", "RFC 8514", "When a message came into its mailbox"),
+    Extension(
+        "SAVELIMIT", "RFC 9738", "How many messages one COPY or APPEND adds", needs=Needs.SETTING
+    ),
     Extension("SEARCHRES", "RFC 5182", "$ stands for the last SEARCH result"),
     Extension("SORT", "RFC 5256", "Messages in order of date, subject, sender ..."),
     Extension("SORT=DISPLAY", "RFC 5957", "Order by the names that are shown"),
@@ -65,6 +71,8 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension("THREAD=ORDEREDSUBJECT", "RFC 5256", "Threads by subject and date"),
     Extension("THREAD=REFERENCES", "RFC 5256", "Threads by who answers whom"),
     Extension("THREAD=REFS", "draft-ietf-morg-inthread", "The same, the latest ones last"),
+    Extension("UIDBATCHES", "RFC 10022", "UID ranges that cut a mailbox into equal parts"),
+    Extension("UIDONLY", "RFC 9586", "No message numbers, only UIDs", can_enable=True),
     Extension("UIDPLUS", "RFC 4315", "The UIDs of appended and copied messages; UID EXPUNGE"),
     Extension("UNAUTHENTICATE", "RFC 8437", "One connection for several users"),
     Extension("UNSELECT", "RFC 3691", "Leave a mailbox without expunging"),

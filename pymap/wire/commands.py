@@ -48,6 +48,7 @@ __all__ = [
     "StatusItem",
     "Store",
     "Subscribe",
+    "UidBatches",
     "Unselect",
     "Unsubscribe",
 ]
@@ -269,6 +270,14 @@ class Expunge(Command):
     """EXPUNGE, and UID EXPUNGE with `uids` (RFC 4315 2.1)."""
 
     uids: SequenceSet | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UidBatches(Command):
+    """`batches` are the first and last one asked for, None for all.   RFC 10022"""
+
+    size: int
+    batches: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,12 @@ __all__ = ["BadCommand", "Refused"]
 
 
 class BadCommand(Exception):
-    """The client spoke badly: it gets a tagged BAD with this text.   RFC 9051 7.1.3"""
+    """The client spoke badly: it gets a tagged BAD with this text, and a response code where there
+    is one that says more.   RFC 9051 7.1.3"""
+
+    def __init__(self, text: str, code: str | None = None) -> None:
+        super().__init__(text)
+        self.code = code
 
 
 class Refused(Exception):

@@ -293,6 +293,17 @@ def move(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> c.Move:
     return c.Move(tag, numbers, by_uid, s.mailbox())
 
 
+def uid_batches(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> c.UidBatches:
+    """uidbatches-cmd = "UIDBATCHES" SP nz-number [SP nz-number ":" nz-number]"""
+    s.sp()
+    size = s.nz_number()
+    if not s.accept(b" "):
+        return c.UidBatches(tag, size)
+    first = s.nz_number()
+    s.expect(b":")
+    return c.UidBatches(tag, size, (first, s.nz_number()))
+
+
 _ANY = frozenset((State.NOT_AUTHENTICATED, State.AUTHENTICATED, State.SELECTED))
 _START = frozenset((State.NOT_AUTHENTICATED,))
 _AUTH = frozenset((State.AUTHENTICATED, State.SELECTED))
@@ -325,6 +336,7 @@ COMMANDS: dict[bytes, CommandSpec] = {
     b"UNSELECT": CommandSpec(_bare(c.Unselect), _SELECTED),
     b"CHECK": CommandSpec(_bare(c.Check), _SELECTED),
     b"EXPUNGE": CommandSpec(expunge, _SELECTED, has_uid_form=True),
+    b"UIDBATCHES": CommandSpec(uid_batches, _SELECTED),
     b"SEARCH": CommandSpec(search, _SELECTED, has_uid_form=True, holds_expunges=True),
     b"SORT": CommandSpec(sort, _SELECTED, has_uid_form=True, holds_expunges=True),
     b"THREAD": CommandSpec(thread, _SELECTED, has_uid_form=True, holds_expunges=True),

@@ -13,7 +13,7 @@ from pymap.wire import search as k
 from pymap.wire.commands import Search, Sort, Thread
 from pymap.wire.errors import BadCommand, Refused
 from pymap.wire.scanner import Scanner
-from pymap.wire.types import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, Flag
+from pymap.wire.types import ANSWERED, DELETED, DRAFT, FLAGGED, MAX_NUMBER, SEEN, Flag, SequenceSet
 
 __all__ = ["CHARSETS", "search", "sort", "thread"]
 
@@ -261,12 +261,19 @@ def _modseq(s: Scanner, program: _Program, depth: int) -> k.SearchKey:
     return k.ModSeq(s.number64())
 
 
+def _uids(first: int, last: int) -> k.SearchKey:
+    """RFC 9738 3.2"""
+    return k.Numbers(SequenceSet(((first, last),) if first <= last else ()), by_uid=True)
+
+
 _PARSERS: dict[str, KeyParser] = {
     "KEYWORD": _keyword,
     "UNKEYWORD": lambda s, program, depth: k.Not(_keyword(s, program, depth)),
     "NOT": lambda s, program, depth: k.Not(_key(s, program, depth)),
     "OR": _or,
     "UID": lambda s, program, depth: k.Numbers(s.sequence_set(), by_uid=True),
+    "UIDAFTER": lambda s, program, depth: _uids(s.number() + 1, MAX_NUMBER),
+    "UIDBEFORE": lambda s, program, depth: _uids(1, s.nz_number() - 1),
     "LARGER": lambda s, program, depth: k.Size(s.number64(), larger=True),
     "SMALLER": lambda s, program, depth: k.Size(s.number64(), larger=False),
     "OLDER": lambda s, program, depth: k.Within(s.nz_number(), older=True),

@@ -297,6 +297,18 @@ class ThreadResponse(Response):
 
 
 @dataclass(frozen=True, slots=True)
+class UidBatches(Response):
+    """Ranges (highest, lowest), the newest messages first.   RFC 10022"""
+
+    tag: str
+    ranges: Sequence[tuple[int, int]]
+
+    def encode(self, utf8: bool) -> bytes:
+        ranges = ",".join(f"{highest}:{lowest}" for highest, lowest in self.ranges)
+        return f'* UIDBATCHES (TAG "{self.tag}"){ranges and " "}{ranges}\r\n'.encode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
 class ESearch(Response):
     """RFC 4731 3.1"""
 

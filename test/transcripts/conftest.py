@@ -15,9 +15,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from pymap.config import ExtensionConfig
+
 from .runner import Endpoint
 
-EndpointFactory = Callable[[str], Awaitable[Endpoint]]
+EndpointFactory = Callable[[str, ExtensionConfig], Awaitable[Endpoint]]
 
 
 @pytest.fixture(params=["dict", "remote", "maildir", "redis"])
@@ -26,14 +28,14 @@ def endpoint(request: pytest.FixtureRequest) -> EndpointFactory:
     if running:
         host, _, port = running.rpartition(":")
 
-        async def outside(fixture: str) -> Endpoint:
+        async def outside(fixture: str, extensions: ExtensionConfig) -> Endpoint:
             return Endpoint(host, int(port), user=f"u{uuid.uuid4().hex[:12]}")
 
         return outside
     factory = request.getfixturevalue("imap_server")
 
-    async def inside(fixture: str) -> Endpoint:
-        server = await factory(fixture, store=request.param)
+    async def inside(fixture: str, extensions: ExtensionConfig) -> Endpoint:
+        server = await factory(fixture, store=request.param, extensions=extensions)
         return Endpoint(*server.addresses[0])
 
     return inside

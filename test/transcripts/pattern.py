@@ -463,6 +463,7 @@ def match_esearch_items(ps: Patterns, vs: Values, env: Env) -> Iterator[Env]:
 
 BY_NAME: dict[bytes, Callable[[Patterns, Values, Env], Iterator[Env]]] = {
     b"FETCH": match_fetch,
+    b"UIDFETCH": match_fetch,
     b"LIST": match_list,
     b"LSUB": match_list,
     b"STATUS": match_status,

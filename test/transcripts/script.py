@@ -40,6 +40,7 @@ class Settings:
     fixture: str = "empty"
     login: bool = True
     skip: tuple[tuple[str, str], ...] = ()  # (peer, reason)
+    extensions: tuple[tuple[str, object], ...] = ()  # fields of ExtensionConfig
 
 
 @dataclass(slots=True)
@@ -52,6 +53,7 @@ class Case:
 
 SAID = re.compile(r"([CS])(\d*)([:?!>])(?: (.*))?")
 COMMENT = re.compile(r"(^|\s\s+)#( .*)?$")
+WORDED = {"yes": True, "no": False, "none": None}
 WORDS = ("...", "closed", "expunges", "vanishes")
 
 
@@ -150,6 +152,10 @@ class Reader:
             settings = replace(settings, fixture=value)
         elif key == "login":
             settings = replace(settings, login=value == "yes")
+        elif key == "option":
+            name, _, text = value.partition("=")
+            given = WORDED.get(text, int(text) if text.isdigit() else text)
+            settings = replace(settings, extensions=(*settings.extensions, (name, given)))
         elif key.startswith("not "):
             settings = replace(settings, skip=(*settings.skip, (key[4:], value)))
         else:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from .runner import Endpoint, play
+from pymap.config import ExtensionConfig
+
+from .conftest import EndpointFactory
+from .runner import play
 from .script import Case, read
 
 HERE = Path(__file__).parent
@@ -26,11 +28,14 @@ def cases() -> list[object]:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("case", cases())
-async def test_transcript(case: Case, endpoint: Callable[[str], Awaitable[Endpoint]]) -> None:
+async def test_transcript(case: Case, endpoint: EndpointFactory) -> None:
     peer = os.environ.get("PYMAP_TEST_PEER", "")
     for name, reason in case.settings.skip:
         if name == peer:
             pytest.skip(f"{peer}: {reason}")
     if peer and case.settings.fixture != "empty":
         pytest.skip(f"{peer} has no {case.settings.fixture} store")
-    await play(case, await endpoint(case.settings.fixture))
+    if peer and case.settings.extensions:
+        pytest.skip(f"{peer} has other options")
+    extensions = ExtensionConfig(**dict(case.settings.extensions))  # type: ignore[arg-type]
+    await play(case, await endpoint(case.settings.fixture, extensions))

@@ -681,6 +681,7 @@ STATES = {
     "select": [
         b"CLOSE", b"UNSELECT", b"CHECK", b"EXPUNGE", b"UID EXPUNGE 1", b"SEARCH ALL",
         b"UID SEARCH ALL", b"SORT (CC) UTF-8 ALL", b"UID SORT (CC) UTF-8 ALL",
+        b"UIDBATCHES 500",
         b"THREAD REFS UTF-8 ALL", b"UID THREAD REFS UTF-8 ALL",
         b"FETCH 1 FLAGS", b"UID FETCH 1 FLAGS", b"STORE 1 FLAGS (x)",
         b"UID STORE 1 FLAGS (x)", b"COPY 1 x", b"UID COPY 1 x", b"MOVE 1 x", b"UID MOVE 1 x",

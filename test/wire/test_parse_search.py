@@ -37,6 +37,12 @@ KEYS: list[tuple[bytes, k.SearchKey]] = [
     (b"*", numbers((0, 0))),
     (b"*:4", numbers((0, 4))),
     (b"$", k.Numbers(SAVED, by_uid=False)),
+    # RFC 9738 3.2
+    (b"UIDAFTER 3", numbers((4, 4294967295), by_uid=True)),
+    (b"UIDAFTER 0", numbers((1, 4294967295), by_uid=True)),
+    (b"UIDAFTER 4294967295", numbers(by_uid=True)),
+    (b"UIDBEFORE 3", numbers((1, 2), by_uid=True)),
+    (b"UIDBEFORE 1", numbers(by_uid=True)),
     (b"UID 1:3,4294967295", numbers((1, 3), (4294967295, 4294967295), by_uid=True)),
     (b"UID $", k.Numbers(SAVED, by_uid=True)),
     # Flags; RECENT, NEW and OLD are RFC 3501 6.4.4

@@ -48,6 +48,9 @@ RESPONSES = [
     # RFC 7162 3.2.10
     (r.Vanished(UidSet.of(300, 301, 405)), b"* VANISHED 300:301,405\r\n"),
     (r.Vanished(UidSet.of(41), earlier=True), b"* VANISHED (EARLIER) 41\r\n"),
+    # RFC 10022
+    (r.UidBatches("a1", [(99, 50), (49, 1)]), b'* UIDBATCHES (TAG "a1") 99:50,49:1\r\n'),
+    (r.UidBatches("a1", []), b'* UIDBATCHES (TAG "a1")\r\n'),
     # RFC 2342 5
     (r.NamespaceResponse("/"), b'* NAMESPACE (("" "/")) NIL NIL\r\n'),
     # RFC 9051 7.3.1
