@@ -65,6 +65,9 @@ class DigestCache:
         self._buffer = bytearray(LEAST)
         self._end = 0  # the file is known up to here
         self._warned = False
+        self.in_memory = False
+        """Whether the file system has been seen to answer from memory without waiting, as those
+        on a network do not."""
 
     @classmethod
     def of(cls, directory: Path, uid_validity: int) -> Self:
@@ -218,6 +221,7 @@ class DigestCache:
                 if record is None:
                     return None  # too long for the buffer, or something is wrong with it
                 found[uid] = record
+            self.in_memory = True
             return found
         except OSError:
             return None

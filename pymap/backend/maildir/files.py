@@ -18,7 +18,7 @@ from pymap.backend.maildir.directory import MailboxDirectory
 from pymap.backend.maildir.filenames import made_by_dead
 from pymap.backend.maildir.journal import Marks
 from pymap.backend.maildir.keywords import Keywords
-from pymap.backend.maildir.octets import header_of
+from pymap.backend.maildir.octets import header_of, read_message_now
 from pymap.backend.maildir.state import State, base_of
 from pymap.backend.maildir.survey import Survey
 from pymap.backend.maildir.uidlist import Header, Read, UidList
@@ -215,6 +215,22 @@ class MailboxFiles:
                 self.at.journal.mark(marks)
         finally:
             self.at.journal.unlock()
+
+    def contents_now(self, uids: Sequence[int]) -> dict[int, bytes]:
+        """For the event loop: those that the system has in memory, where it can tell."""
+        found: dict[int, bytes] = {}
+        if not self.at.cache.in_memory:
+            return found
+        index, names = self.at.state.index, self.at.state.names
+        for uid in uids:
+            at = index.position(uid)
+            if at is None:
+                continue
+            octets = read_message_now(f"{self.at.path}/{names[uid]}", index.sizes[at])
+            if octets is None:
+                break  # the rest is probably as cold
+            found[uid] = octets
+        return found
 
     def contents(self, wanted: Sequence[Wanted]) -> tuple[dict[int, bytes], list[int]]:
         """The octets of some messages by UID, and the UIDs of those that are gone

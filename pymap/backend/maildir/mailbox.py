@@ -247,8 +247,9 @@ class MaildirMailbox(Mailbox):
         return found
 
     async def contents(self, uids: Sequence[int]) -> Sequence[bytes | None]:
-        found: dict[int, bytes] = {}
-        await self._read(self.files.contents, uids, found)
+        found = self.files.contents_now(uids)
+        if len(found) < len(uids):
+            await self._read(self.files.contents, [uid for uid in uids if uid not in found], found)
         return [found.get(uid) for uid in uids]
 
     async def _read(

@@ -8,11 +8,12 @@ import stat
 from contextlib import suppress
 
 from pymap.backend.api import Digest
-from pymap.backend.maildir.cache import LONG_HEADER
+from pymap.backend.maildir.cache import LONG_HEADER, NOW
 from pymap.backend.maildir.replace import write_all
 
-__all__ = ["header_of", "link", "read_message", "virtual_size", "write_new"]
+__all__ = ["header_of", "link", "read_message", "read_message_now", "virtual_size", "write_new"]
 
+PLAIN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 SEND = 1 << 20  # octets in one write: others want the interpreter too
 
 
@@ -31,7 +32,7 @@ def read_message(path: str, size: int | None, verbatim: bool) -> bytes:
     """The message in a file as the client sees it. `size` is what it has then, if that is known:
     a file of that size is given out as it is, and so is a `verbatim` one. Raises OSError,
     FileNotFoundError also for what is no plain file."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    fd = os.open(path, PLAIN)
     try:
         about = os.fstat(fd)
         if not stat.S_ISREG(about.st_mode):
@@ -42,6 +43,27 @@ def read_message(path: str, size: int | None, verbatim: bool) -> bytes:
     finally:
         os.close(fd)
     return octets if verbatim or len(octets) == size else with_crlf(octets)
+
+
+def read_message_now(path: str, size: int) -> bytes | None:
+    """The same for the event loop, if the system has the file in memory and the message has that
+    size. None otherwise: what there is to be said of it is for `read_message` to find out."""
+    try:
+        fd = os.open(path, PLAIN)
+    except OSError:
+        return None
+    try:
+        length = os.fstat(fd).st_size
+        buffer = bytearray(length if length <= size else 0)
+        got = os.preadv(fd, (buffer,), 0, NOW)
+    except OSError:
+        return None
+    finally:
+        os.close(fd)
+    if got != length:
+        return None
+    octets = bytes(buffer) if got == size else with_crlf(bytes(buffer))
+    return octets if len(octets) == size else None
 
 
 def write_new(path: str, octets: bytes, seconds: int, mode: int) -> None:
