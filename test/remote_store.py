@@ -5,7 +5,7 @@ in between."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from pymap.backend.api import (
@@ -18,6 +18,7 @@ from pymap.backend.api import (
     MailboxInfo,
     MailboxStatus,
     NewMessage,
+    Properties,
     Row,
     Snapshot,
     Stored,
@@ -30,9 +31,27 @@ async def distance() -> None:
     await asyncio.sleep(0)
 
 
+class RemoteProperties(Properties):
+    def __init__(self, local: Properties) -> None:
+        self.local = local
+
+    async def read(self) -> Mapping[str, bytes]:
+        await distance()
+        return await self.local.read()
+
+    async def write(
+        self,
+        changes: Mapping[str, bytes | None],
+        expected: Mapping[str, bytes | None] | None = None,
+    ) -> bool:
+        await distance()
+        return await self.local.write(changes, expected)
+
+
 class RemoteMailbox(Mailbox):
     def __init__(self, local: DictMailbox) -> None:
         self.local = local
+        self.properties = RemoteProperties(local.properties)
         self.id, self.uid_validity = local.id, local.uid_validity
 
     async def snapshot(self) -> Snapshot:
@@ -102,6 +121,7 @@ class RemoteMailbox(Mailbox):
 class RemoteAccount(Account):
     def __init__(self, local: DictAccount) -> None:
         self.local = local
+        self.properties = RemoteProperties(local.properties)
 
     async def mailboxes(self) -> Sequence[MailboxInfo]:
         await distance()
@@ -142,6 +162,9 @@ class RemoteBackend(Backend):
     def __init__(self, local: DictBackend) -> None:
         self.local = local
         self.users = local.users
+
+    def properties(self, scope: str) -> RemoteProperties:
+        return RemoteProperties(self.local.properties(scope))
 
     async def ping(self) -> None:
         await distance()

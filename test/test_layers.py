@@ -63,9 +63,11 @@ LAYERS: dict[str, list[str]] = {
         "pymap.wire.types", "pymap.wire.modutf7", "pymap.mime",
     ],
     "pymap.backend.conformance": [
+        "pymap.backend.conformance_properties",
         "pymap.backend.opened", "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors",
         "pymap.wire.types", "pymap.mime",
     ],
+    "pymap.backend.conformance_properties": ["pymap.backend.api", "pymap.backend.errors"],
     "pymap.backend.opened": [
         "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors", "pymap.wire.types",
         "pymap.mime",

@@ -42,6 +42,7 @@ from pymap.backend.api import (
     UserStore,
     digest,
 )
+from pymap.backend.conformance_properties import PropertiesConformance
 from pymap.backend.errors import (
     BackendError,
     CannotDo,
@@ -104,6 +105,7 @@ class WithoutIndex(Mailbox):
     def __init__(self, mailbox: Mailbox) -> None:
         self.mailbox = mailbox
         self.id, self.uid_validity = mailbox.id, mailbox.uid_validity
+        self.properties = mailbox.properties
 
     async def snapshot(self) -> Snapshot:
         return await self.mailbox.snapshot()
@@ -189,7 +191,7 @@ async def _users(users: UserStore) -> set[str]:
     return set(names)
 
 
-class BackendConformance:
+class BackendConformance(PropertiesConformance):
     """Subclass it, name the class `Test...`, and give it a `backend` fixture."""
 
     async def reopen(self, backend: Backend) -> Backend:

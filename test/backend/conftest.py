@@ -2,4 +2,4 @@
 
 import pytest
 
-pytest.register_assert_rewrite("pymap.backend.conformance")
+pytest.register_assert_rewrite("pymap.backend.conformance", "pymap.backend.conformance_properties")

@@ -29,10 +29,14 @@ __all__ = ["DictMailbox", "DictProperties"]
 
 
 class DictProperties(Properties):
-    def __init__(self) -> None:
+    def __init__(self, index: MessageIndex | None = None) -> None:
+        """`index` is that of the mailbox that they end with."""
+        self._index = index
         self._values: Mapping[str, bytes] = {}
 
     async def read(self) -> Mapping[str, bytes]:
+        if self._index is not None and self._index.gone:
+            raise MailboxGone
         return self._values
 
     async def write(
@@ -40,7 +44,7 @@ class DictProperties(Properties):
         changes: Mapping[str, bytes | None],
         expected: Mapping[str, bytes | None] | None = None,
     ) -> bool:
-        known = self._values
+        known = await self.read()
         if any(known.get(key) != value for key, value in (expected or {}).items()):
             return False
         merged = {**known, **changes}
@@ -68,7 +72,7 @@ class DictMailbox(Mailbox):
         self.uid_validity = uid_validity
         self.index = MessageIndex(uid_next, max_keywords=max_keywords)
         self.messages: dict[int, StoredMessage] = {}
-        self.properties = DictProperties()
+        self.properties = DictProperties(self.index)
         self._recent_from = uid_next  # UIDs from here on are recent to the next who asks
 
     def _alive(self) -> MessageIndex:

@@ -6,11 +6,12 @@ A tree that Dovecot has made is served as it is, and goes back to it; both may e
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from argparse import ArgumentParser, Namespace
 from collections import OrderedDict
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Self
 from weakref import WeakValueDictionary
@@ -19,13 +20,22 @@ from pymap.backend.api import Backend
 from pymap.backend.errors import NoPermission, Unavailable
 from pymap.backend.maildir.account import MaildirAccount
 from pymap.backend.maildir.layout import LAYOUTS
+from pymap.backend.maildir.mailbox import translated
+from pymap.backend.maildir.properties import (
+    STORE_PROPERTIES,
+    LockedProperties,
+    MaildirProperties,
+    file_name,
+)
 from pymap.backend.maildir.store import MaildirStore
 from pymap.backend.maildir.users import UsersFile
 from pymap.limits import Limits
 
 __all__ = ["MaildirBackend"]
 
-KEEP = 1000  # accounts
+log = logging.getLogger("pymap.maildir")
+
+KEEP = 1000  # accounts, and scopes of properties
 PING_S = 5.0
 
 
@@ -52,6 +62,7 @@ class MaildirBackend(Backend):
         self._layout = LAYOUTS[layout]
         self.delimiter = delimiter
         self._store: MaildirStore | None = None
+        self._properties: OrderedDict[Path, LockedProperties] = OrderedDict()
         self._pinging: asyncio.Task[os.stat_result] | None = None
         # One account for all sessions of a user; the last ones stay, so that they are not looked
         # through at each login.
@@ -84,6 +95,27 @@ class MaildirBackend(Backend):
         if len(self._recent) > KEEP:
             self._recent.popitem(last=False)
         yield account
+
+    def properties(self, scope: str) -> MaildirProperties:
+        assert self._store is not None, "start() comes first"
+        path = self.users.base_dir / STORE_PROPERTIES / file_name(scope)
+        kept = self._properties.pop(path, None) or LockedProperties(path)
+        self._properties[path] = kept  # the last ones stay, so that they are not read each time
+        if len(self._properties) > KEEP:
+            self._properties.popitem(last=False)
+        workers = self._store.workers
+
+        async def read() -> Mapping[str, bytes]:
+            with _translating(path):
+                return await workers.read(kept.read)
+
+        async def write(
+            changes: Mapping[str, bytes | None], expected: Mapping[str, bytes | None] | None
+        ) -> bool:
+            with _translating(path):
+                return await workers.finish(workers.in_thread(kept.write, changes, expected))
+
+        return MaildirProperties(read, write)
 
     async def ping(self) -> None:
         """Whether the base directory can be reached. That it is not there is trouble as well: mail
@@ -134,3 +166,12 @@ class MaildirBackend(Backend):
         users = UsersFile(args.users_file, args.base_dir)
         users.load()
         return cls(users, args.layout, args.delimiter)
+
+
+@contextmanager
+def _translating(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        log.error("%s: %s", path, error)
+        raise translated(error) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,11 @@ from pymap.backend.errors import (
 from pymap.backend.maildir.account_files import SpecialUses, Subscriptions, next_uid_validity
 from pymap.backend.maildir.layout import Layout
 from pymap.backend.maildir.mailbox import MaildirMailbox, translated
+from pymap.backend.maildir.properties import (
+    ACCOUNT_PROPERTIES,
+    LockedProperties,
+    MaildirProperties,
+)
 from pymap.backend.maildir.store import MaildirStore
 
 __all__ = ["MaildirAccount"]
@@ -40,6 +45,7 @@ class MaildirAccount(Account):
         self.root = layout.root
         self._subscriptions = Subscriptions(layout)
         self._special_uses = SpecialUses(self.root)
+        self._properties = LockedProperties(self.root / ACCOUNT_PROPERTIES)
         self._new_uid_validity = partial(next_uid_validity, self.root)
         self._lock = asyncio.Lock()
         self._paths: dict[str, Path] = {}  # of mailboxes that were opened
@@ -208,6 +214,23 @@ class MaildirAccount(Account):
         return [
             (name, Path(os.path.realpath(path))) for name, path in self._layout.places().items()
         ]
+
+    # -- properties --
+
+    @property
+    def properties(self) -> MaildirProperties:  # type: ignore[override]  # nobody sets it
+        # Made anew each time: kept here, it would keep this account from being let go.
+        return MaildirProperties(self._read_properties, self._write_properties)
+
+    async def _read_properties(self) -> Mapping[str, bytes]:
+        return await self._reading(self._properties.read)
+
+    async def _write_properties(
+        self, changes: Mapping[str, bytes | None], expected: Mapping[str, bytes | None] | None
+    ) -> bool:
+        return await self._store.workers.finish(
+            self._in_thread(self._properties.write, changes, expected)
+        )
 
     # -- subscriptions --
 

@@ -21,14 +21,14 @@ import os
 import re
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Generic, TypeVar
 
 from pymap.backend.api import DELIMITER
 from pymap.backend.errors import Corrupt, InUse
 from pymap.backend.maildir import tree
+from pymap.backend.maildir.cached_file import CachedFile
 from pymap.backend.maildir.dotlock import dotlock
 from pymap.backend.maildir.layout import SUBDIRECTORIES, Layout
 from pymap.backend.maildir.replace import replace_file, write_all
@@ -41,43 +41,12 @@ __all__ = ["SpecialUses", "Subscriptions", "next_uid_validity"]
 
 log = logging.getLogger("pymap.maildir")
 
-TICK_NS = 20_000_000  # within this time two changes of a file may look like one
 VERSION_2 = b"V\t2\n\n"
 HIGHEST = 0xFFFFFFFF
 ATTEMPTS = 1000  # each that fails has let somebody else through
 
-_T = TypeVar("_T")
 _CONTROL = re.compile("[\x00-\x1f]")
 _UID_VALIDITY = re.compile(r"dovecot-uidvalidity\.([0-9a-fA-F]{1,8})")
-
-
-class _Cached(Generic[_T]):
-    """What a file says, read again when it is another one. No file says what empty octets say."""
-
-    def __init__(self, path: Path, parse: Callable[[bytes], _T]) -> None:
-        self.path = path
-        self._parse = parse
-        self._cached: tuple[object, _T] | None = None
-
-    def read(self) -> _T:
-        """Raises ValueError if it is damaged, OSError."""
-        try:
-            seen = _stamp(os.stat(self.path, follow_symlinks=False))
-        except FileNotFoundError:
-            return self._parse(b"")
-        cached = self._cached
-        if cached is not None and cached[0] == seen:
-            return cached[1]
-        now = time.time_ns()
-        octets, about = read_plain(self.path)
-        found = self._parse(octets)
-        fresh = 0 <= now - about.st_mtime_ns < TICK_NS
-        self._cached = None if fresh else (_stamp(about), found)
-        return found
-
-
-def _stamp(about: os.stat_result) -> object:
-    return about.st_dev, about.st_ino, about.st_size, about.st_mtime_ns, about.st_ctime_ns
 
 
 # -- subscriptions --
@@ -90,7 +59,7 @@ class Subscriptions:
     def __init__(self, layout: Layout) -> None:
         self.path = layout.root / "subscriptions"
         self._layout = layout
-        self._cached = _Cached(self.path, self._names)
+        self._cached = CachedFile(self.path, self._names)
 
     def read(self) -> frozenset[str]:
         """One stat when nothing has changed. Raises Corrupt, OSError."""
@@ -176,7 +145,7 @@ class SpecialUses:
 
     def __init__(self, root: Path) -> None:
         self.path = root / "pymap-special-use"
-        self._cached = _Cached(self.path, _parse_uses)
+        self._cached = CachedFile(self.path, _parse_uses)
 
     def read(self) -> dict[str, tuple[str, ...]]:
         """One stat when nothing has changed. Raises OSError."""

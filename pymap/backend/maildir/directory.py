@@ -26,6 +26,7 @@ from pymap.backend.maildir.filenames import (
 from pymap.backend.maildir.journal import Journal, Marks
 from pymap.backend.maildir.keywords import KEYWORDS, Keywords
 from pymap.backend.maildir.octets import read_message
+from pymap.backend.maildir.properties import MAILBOX_PROPERTIES, PropertiesFile
 from pymap.backend.maildir.state import State, Step, base_of
 from pymap.backend.maildir.uidlist import Entry, Header, Read, UidList
 from pymap.wire.types import Flag
@@ -63,6 +64,7 @@ class MailboxDirectory:
         self.journal = Journal(path)
         self.uidlist = UidList(path)
         self.keywords = Keywords(path)
+        self.properties = PropertiesFile(path / MAILBOX_PROPERTIES)
         self.mode = 0o600
         self.identity: tuple[int, int, int] | None = None
         """Device and inodes of the directory and its `cur`: others there are another mailbox."""

@@ -6,19 +6,21 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 
 from pymap.backend.api import digest
-from pymap.backend.errors import Corrupt, MailboxGone, NoPermission
+from pymap.backend.errors import Corrupt, MailboxGone, NoPermission, ReadOnly
 from pymap.backend.maildir.cache import Cached, DigestCache
 from pymap.backend.maildir.directory import MailboxDirectory
 from pymap.backend.maildir.filenames import made_by_dead
 from pymap.backend.maildir.journal import Marks
 from pymap.backend.maildir.keywords import Keywords
+from pymap.backend.maildir.layout import OF_MAILBOX
 from pymap.backend.maildir.octets import header_of, read_message_now
+from pymap.backend.maildir.properties import MAILBOX_PROPERTIES, PropertiesFile
 from pymap.backend.maildir.state import State, base_of
 from pymap.backend.maildir.survey import Survey
 from pymap.backend.maildir.uidlist import Header, Read, UidList
@@ -50,6 +52,7 @@ class MailboxFiles:
         at.directory, at.path = path, str(path)
         at.journal.renamed(path)
         at.uidlist, at.keywords = UidList(path), Keywords(path)
+        at.properties = PropertiesFile(path / MAILBOX_PROPERTIES)
         at.cache.close()
         at.cache = DigestCache.of(path, at.uid_validity)
 
@@ -194,7 +197,7 @@ class MailboxFiles:
         old = time.time() - OLD_S
         with suppress(OSError):
             for name in os.listdir(self.at.path):
-                if name.startswith("pymap-") and name.endswith(".new"):
+                if name.startswith(OF_MAILBOX) and name.endswith(".new"):
                     os.unlink(f"{self.at.path}/{name}")  # its writer held the lock that we hold
             for name in os.listdir(f"{self.at.path}/tmp"):
                 path = f"{self.at.path}/tmp/{name}"
@@ -202,6 +205,20 @@ class MailboxFiles:
                     # Not the time of the content, which is the internal date of a message.
                     if made_by_dead(name) or os.lstat(path).st_ctime < old:
                         os.unlink(path)
+
+    def properties(self) -> Mapping[str, bytes]:
+        """Three stats when nothing has changed. Raises MailboxGone, Corrupt."""
+        found = self.at.properties.read()
+        self.at.check_identity()  # what stands there now need not be this mailbox
+        return found
+
+    def write_properties(
+        self, changes: Mapping[str, bytes | None], expected: Mapping[str, bytes | None] | None
+    ) -> bool:
+        """With the lock held. Raises ReadOnly, Corrupt."""
+        if self.at.readonly:
+            raise ReadOnly
+        return self.at.properties.write(changes, expected)
 
     def settle(self, marks: Marks) -> None:
         """Note that at `marks` everything was known: then the next open need not list the

@@ -37,7 +37,7 @@ from pymap.backend.maildir.tree import Move, is_directory, make_directory
 from pymap.limits import Limits
 from pymap.wire import modutf7
 
-__all__ = ["INBOX", "LAYOUTS", "Fs", "Layout", "MaildirPlusPlus"]
+__all__ = ["INBOX", "LAYOUTS", "Fs", "OF_MAILBOX", "Layout", "MaildirPlusPlus"]
 
 log = logging.getLogger("pymap.maildir")
 
@@ -57,7 +57,9 @@ _OUR_FILE = re.compile(
         |pymap-.*""",
     re.VERBOSE,
 )
-_OF_MESSAGES = re.compile(r"(dovecot-uidlist|dovecot-keywords|dovecot\.index|pymap-).*")
+OF_MAILBOX = ("pymap-index", "pymap-log", "pymap-cache", "pymap-properties")
+"""What our files of one mailbox begin with; others in a root are of the account."""
+_DOVECOT_OF_MAILBOX = ("dovecot-uidlist", "dovecot-keywords", "dovecot.index")
 
 
 class Layout(ABC):
@@ -516,10 +518,10 @@ def _wait_until_free(mailbox: Path) -> None:
 
 
 def _remove_leavings(level: Path) -> None:
-    """Where no messages are, what is known of them is of a mailbox that was: its UIDs and its
-    identity must not be those of a new one."""
+    """Where no messages are, what is known of them is of a mailbox that was: its UIDs, its identity
+    and its properties must not be those of a new one."""
     for name in os.listdir(level):
-        if _OF_MESSAGES.fullmatch(name) and not is_directory(level / name):
+        if name.startswith((*_DOVECOT_OF_MAILBOX, *OF_MAILBOX)) and not is_directory(level / name):
             os.unlink(level / name)
 
 

@@ -13,7 +13,7 @@ import asyncio
 import errno
 import logging
 from bisect import bisect_left
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -42,6 +42,7 @@ from pymap.backend.errors import (
 from pymap.backend.index import MessageIndex
 from pymap.backend.maildir.cache import Cached
 from pymap.backend.maildir.files import MailboxFiles, Wanted
+from pymap.backend.maildir.properties import MaildirProperties
 from pymap.backend.maildir.state import Step
 from pymap.backend.maildir.watch import MailboxWatch
 from pymap.backend.maildir.workers import Workers
@@ -198,6 +199,28 @@ class MaildirMailbox(Mailbox):
         self.watch.news.set()
         self.watch.stop()
         self._forget(self)
+
+    # -- properties --
+
+    @property
+    def properties(self) -> MaildirProperties:  # type: ignore[override]  # nobody sets it
+        # Made anew each time: kept here, it would keep this mailbox from being let go.
+        return MaildirProperties(self._read_properties, self._write_properties)
+
+    async def _read_properties(self) -> Mapping[str, bytes]:
+        self._alive()
+        try:
+            return await self._reading(self.files.properties)
+        except MailboxGone:
+            self.close()
+            raise
+
+    async def _write_properties(
+        self, changes: Mapping[str, bytes | None], expected: Mapping[str, bytes | None] | None
+    ) -> bool:
+        return await self._finish(
+            self._change(lambda: ([], self.files.write_properties(changes, expected)))
+        )
 
     # -- reading --
 

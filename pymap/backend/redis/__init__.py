@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from secrets import token_hex
 from typing import TYPE_CHECKING, Self
 
-from pymap.backend.api import Account, Backend
+from pymap.backend.api import Account, Backend, Properties
 from pymap.backend.errors import BackendError, Unavailable
 from pymap.backend.redis.users import RedisUsers, UsersAt
 from pymap.limits import Limits
@@ -129,6 +129,13 @@ class RedisBackend(Backend):
         base = store.base(user_id.decode())
         await store.run("enter", base, new_id())
         yield RedisAccount(store, base)
+
+    def properties(self, scope: str) -> Properties:
+        from pymap.backend.redis.properties import RedisProperties
+
+        store = self._running()
+        # No user's id has a colon.
+        return RedisProperties(self._running, store.base(f"scope:{scope}"))
 
     @classmethod
     def add_arguments(cls, parser: ArgumentParser) -> None:

@@ -8,6 +8,7 @@ from secrets import token_hex
 from pymap.backend.api import Account, MailboxInfo
 from pymap.backend.errors import CannotDo, LimitReached, MailboxNotFound
 from pymap.backend.redis.mailbox import RedisMailbox
+from pymap.backend.redis.properties import RedisProperties
 from pymap.backend.redis.store import RedisStore
 
 __all__ = ["RedisAccount", "new_id"]
@@ -24,6 +25,7 @@ class RedisAccount(Account):
     def __init__(self, store: RedisStore, base: str) -> None:
         self._store = store
         self._base = base
+        self.properties = RedisProperties(lambda: store, base)
 
     async def mailboxes(self) -> Sequence[MailboxInfo]:
         names, uses = await self._store.run("list", self._base)

@@ -37,6 +37,7 @@ from pymap.backend.redis.columns import ID, Columns, Loaded, pack_row, pack_uids
 from pymap.backend.redis.connect import AnyLane
 from pymap.backend.redis.connection import Argument, ResponseError, translated
 from pymap.backend.redis.messages import CHUNK, Request, body_fields, read_digest, write
+from pymap.backend.redis.properties import RedisProperties
 from pymap.backend.redis.store import RedisStore
 from pymap.wire.types import NO_UIDS, Flag, FlagOp, UidSet
 
@@ -62,6 +63,7 @@ class RedisMailbox(Mailbox):
         self.base = base
         self.channel = f"{base}box:{mailbox_id}"
         self._store = store
+        self.properties = RedisProperties(lambda: store, base, mailbox_id)
         self._columns = Columns()
         self.index = self._columns.index
         self._loading = asyncio.Lock()

@@ -13,8 +13,8 @@ _ACCOUNT = {"enter", "open", "create", "delete", "rename", "renew"}
 """Those that know the names of mailboxes."""
 
 
-_ALONE = {"read", "sweep"}
-"""Those that know nothing of mailboxes."""
+_ALONE = {"properties", "read", "set_properties", "sweep"}
+"""Those that know nothing of messages."""
 
 
 class Script(NamedTuple):

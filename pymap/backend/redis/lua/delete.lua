@@ -7,6 +7,7 @@ local box = open(id)
 if box then
   refer('-', gather(box, 'rows', choose(box, everything(box))))
   for name in pairs(COLUMNS) do call('UNLINK', box.at .. name) end
-  call('UNLINK', box.at .. 'flags', box.at .. 'keywords', box.at .. 'log', box.at .. 'meta')
+  call('UNLINK', box.at .. 'flags', box.at .. 'keywords', box.at .. 'log', box.at .. 'meta',
+    box.at .. 'properties')
 end
 call('PUBLISH', base .. 'box:' .. id, 'gone')
