@@ -10,6 +10,8 @@ Rule 3: all answers to what was received together leave in one write. While the 
 Rule 4: no client holds the event loop for longer than SLICE_S.
 Rule 5: behind a trusted proxy, the octets of its header are read and not one more: what follows
         may be a TLS handshake.
+Rule 6: while the connection is compressed, what has arrived waits compressed, and is inflated only
+        when the framer has nothing left.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from pymap.auth.channel import Channel, plain
 from pymap.config import ExtensionConfig
+from pymap.imap.compress import PIECE, Compression, Corrupt
 from pymap.imap.handlers import HANDLERS
 from pymap.imap.proxy import ProxyHeader, trusted
 from pymap.imap.session import Disconnect, Session
@@ -70,11 +73,11 @@ class Client(asyncio.BufferedProtocol):
     """The transport's protocol, and the Peer of its session."""
 
     __slots__ = (
-        "_close_timer", "_closed", "_eof", "_handshaking", "_header", "_last_heard", "_left",
-        "_out", "_paused", "_reading", "_resumed", "_running", "_stranger", "_task", "_timer",
-        "_waiter", "_woken", "_write_timer", "channel", "connected", "connection", "id",
-        "implicit_tls", "loop", "name", "received", "sent", "server", "session", "tls", "trace",
-        "transport", "user",
+        "_close_timer", "_closed", "_compression", "_eof", "_handshaking", "_header",
+        "_last_heard", "_left", "_out", "_paused", "_reading", "_resumed", "_running",
+        "_stranger", "_task", "_timer", "_waiter", "_woken", "_write_timer", "channel",
+        "connected", "connection", "id", "implicit_tls", "loop", "name", "received", "sent",
+        "server", "session", "tls", "trace", "transport", "user",
     )  # fmt: skip
 
     def __init__(self, server: Server, extensions: ExtensionConfig, implicit_tls: bool) -> None:
@@ -92,10 +95,11 @@ class Client(asyncio.BufferedProtocol):
         self.channel = Channel()
         self.user: str | None = None  # as whom it is counted
         self.connected = self.loop.time()
-        self.received = self.sent = 0  # octets, inside TLS
+        self.received = self.sent = 0  # octets, inside TLS; compressed, if they are
         self.trace: Trace | None = None
         self.transport: asyncio.Transport | None = None
         self._out: list[bytes | memoryview] = []
+        self._compression: Compression | None = None
         self._task: asyncio.Task[None] | None = None
         self._running = False  # a command is being carried out
         self._reading = True
@@ -182,7 +186,10 @@ class Client(asyncio.BufferedProtocol):
             self._read_header(self._header, bytes(self.server.receive_buffer[:nbytes]))
             return
         self.received += nbytes
-        self.connection.receive_data(self.server.receive_buffer[:nbytes])
+        if self._compression is None:
+            self.connection.receive_data(self.server.receive_buffer[:nbytes])
+        else:
+            self._compression.receive(self.server.receive_buffer[:nbytes])
         self._process()
 
     def _read_header(self, header: ProxyHeader, octets: bytes) -> None:
@@ -211,7 +218,7 @@ class Client(asyncio.BufferedProtocol):
             self._waiter.set_result(None)
         elif not self._running and not self._closed:
             self._close()
-        return not self.tls
+        return not self.tls and not self._closed
 
     def pause_writing(self) -> None:
         self._paused = True
@@ -286,7 +293,17 @@ class Client(asyncio.BufferedProtocol):
         self._out.append(octets)
 
     async def breathe(self) -> None:
+        if self._compression is not None and sum(map(len, self._out)) > PIECE:
+            # What is large is compressed in pieces; the last one is flushed.
+            octets = memoryview(b"".join(self._out))
+            for start in range(0, len(octets) - PIECE, PIECE):
+                self._out = [octets[start + PIECE :]]
+                self._transmit(self._compression.deflate(octets[start : start + PIECE], False))
+                await self._rest()
         self._flush()
+        await self._rest()
+
+    async def _rest(self) -> None:
         if self._closed:
             raise Disconnect
         if self._paused:
@@ -299,6 +316,8 @@ class Client(asyncio.BufferedProtocol):
         self._flush()
         while not self._woken:
             line = self.connection.framer.next_line()
+            if line is None and self._inflate():
+                continue
             if isinstance(line, Overflow):
                 self.session.bye(line.text)
                 raise Disconnect
@@ -310,6 +329,8 @@ class Client(asyncio.BufferedProtocol):
             if self._eof:
                 raise Disconnect
             self._resume_reading()
+            if self._compression is not None:
+                self._compression.rest()
             self._waiter = self.loop.create_future()
             try:
                 await self._waiter
@@ -366,6 +387,24 @@ class Client(asyncio.BufferedProtocol):
             end_point=facts.end_point,
         )  # fmt: skip
 
+    @property
+    def compresses(self) -> bool:
+        return self._compression is not None
+
+    def start_compression(self) -> None:
+        self._flush()
+        self._compression = Compression()
+        # A client waits for the answer before it sends more; what came at once is compressed.
+        self._compression.receive(self.connection.framer.take_waiting())
+
+    def end_compression(self) -> None:
+        assert self._compression is not None
+        sent, received = self._compression.end(b"".join(self._out))
+        self._compression = None
+        self._out.clear()
+        self._transmit(sent)
+        self.connection.receive_data(received)
+
     def admit(self, user: str) -> None:
         self.server.admit(self, user)
         self._stranger = False
@@ -404,7 +443,8 @@ class Client(asyncio.BufferedProtocol):
             if self._waiter is not None:
                 if not self._waiter.done():
                     self._waiter.set_result(None)
-            if self.connection.framer.waiting > self.server.limits.receive_buffer:
+            waiting = self.connection.framer.waiting > self.server.limits.receive_buffer
+            if waiting or (self._compression is not None and self._compression.waits):
                 self._pause_reading()
             return
         until = self.loop.time() + SLICE_S
@@ -412,8 +452,9 @@ class Client(asyncio.BufferedProtocol):
             while not self._paused and not self._closed:
                 event = self.connection.next_event()
                 if event is None:
-                    break
-                if isinstance(event, Ready):
+                    if not self._inflate():
+                        break
+                elif isinstance(event, Ready):
                     if self.trace is not None:
                         self.trace.received(self.connection.last_text)
                     self._running = True
@@ -449,6 +490,19 @@ class Client(asyncio.BufferedProtocol):
             self._pause_reading()
         elif not self._running:
             self._resume_reading()
+
+    def _inflate(self) -> bool:
+        """Hand the framer more of what arrived compressed; False if there is none. Raises
+        Disconnect."""
+        if self._compression is None or not self._compression.waits:
+            return False
+        try:
+            self.connection.receive_data(self._compression.inflate())
+        except Corrupt as error:
+            log.info("%s: not DEFLATE: %s", self.name, error)
+            self.session.bye("Malformed compressed data")
+            raise Disconnect from error
+        return True
 
     def _go_on(self) -> None:
         self._running = False
@@ -520,6 +574,12 @@ class Client(asyncio.BufferedProtocol):
         if self._out and self.transport is not None:
             out, self._out = self._out, []
             octets = out[0] if len(out) == 1 else b"".join(out)
+            if self._compression is not None:
+                octets = self._compression.deflate(octets)
+            self._transmit(octets)
+
+    def _transmit(self, octets: bytes | memoryview) -> None:
+        if self.transport is not None:
             self.sent += len(octets)
             self.transport.write(octets)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pymap.imap.append import append
+from pymap.imap.compress import compress
 from pymap.imap.copy import copy, move
 from pymap.imap.expunge import close, expunge, unselect
 from pymap.imap.fetch import fetch
@@ -50,6 +51,7 @@ HANDLERS: dict[type[c.Command], Handler] = {
     c.Login: login,
     c.Unauthenticate: unauthenticate,
     c.Enable: enable,
+    c.Compress: compress,
     c.Select: select,
     c.Create: create,
     c.Delete: delete,

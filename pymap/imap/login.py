@@ -141,15 +141,20 @@ def _failed(session: Session, error: LoginFailed) -> Refused | Disconnect:
     return Disconnect(r.Condition.NO)
 
 
-async def unauthenticate(session: Session, command: Unauthenticate) -> Done:
+async def unauthenticate(session: Session, command: Unauthenticate) -> Done | None:
     """Everything is as after the greeting, but for TLS. NO is not allowed, for the client may have
-    sent its next login already.   RFC 8437 3, 4"""
+    sent its next login already. Compression ends behind the OK.   RFC 8437 3, 4.1"""
     try:
         await session.leave()
     except BackendError as error:
         session.bye(str(error))
         raise Disconnect from error
-    return Done("UNAUTHENTICATE completed", f"CAPABILITY {' '.join(session.capabilities())}")
+    done = Done("UNAUTHENTICATE completed", f"CAPABILITY {' '.join(session.capabilities())}")
+    if not session.peer.compresses:
+        return done
+    session.send(r.Tagged(command.tag, r.Condition.OK, *done))
+    session.peer.end_compression()
+    return None
 
 
 async def enable(session: Session, command: Enable) -> Done:

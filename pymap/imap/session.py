@@ -101,6 +101,15 @@ class Peer(Protocol):
 
     async def start_tls(self) -> None: ...
 
+    @property
+    def compresses(self) -> bool: ...
+
+    def start_compression(self) -> None:
+        """Behind what was written, all is compressed, in both directions."""
+
+    def end_compression(self) -> None:
+        """Behind what was written, nothing is."""
+
     def admit(self, user: str) -> None:
         """Somebody has logged in as this user: the time allowed for it no longer counts, another
         session of the user does. Raises Refused if it is one too many."""

@@ -44,6 +44,7 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension("APPENDLIMIT", "RFC 7889", "The largest message, told in advance"),
     Extension("BINARY", "RFC 3516", "Decoded parts, messages with NUL octets"),
     Extension("CHILDREN", "RFC 3348", "Which mailboxes have children"),
+    Extension("COMPRESS=DEFLATE", "RFC 4978", "Both directions compressed"),
     Extension("CONDSTORE", "RFC 7162", "What changed since; conditional STORE", can_enable=True),
     Extension("CREATE-SPECIAL-USE", "RFC 6154", "Clients make mailboxes for Sent, Trash ..."),
     Extension("ESEARCH", "RFC 4731", "Compact SEARCH results: MIN, MAX, COUNT, ALL"),

@@ -19,6 +19,7 @@ __all__ = [
     "Check",
     "Close",
     "Command",
+    "Compress",
     "Copy",
     "Create",
     "Delete",
@@ -116,6 +117,13 @@ class Enable(Command):
     """RFC 5161; names in upper case."""
 
     capabilities: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Compress(Command):
+    """RFC 4978; the algorithm in upper case."""
+
+    algorithm: str
 
 
 @dataclass(frozen=True, slots=True)

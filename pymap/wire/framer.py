@@ -96,6 +96,12 @@ class Framer:
         self._scanned = 0
         self._start()
 
+    def take_waiting(self) -> bytes:
+        """All that has arrived and was not given out: it is no text yet.   RFC 4978 3"""
+        waiting = bytes(self._buffer)
+        self.discard()
+        return waiting
+
     def refuse_literal(self) -> None:
         """Drop the command whose literal the client waits to send; it goes on with the next."""
         self._start()

@@ -205,6 +205,12 @@ def enable(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> c.Enable:
     return c.Enable(tag, tuple(names))
 
 
+def compress(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> c.Compress:
+    """compress = "COMPRESS" SP algorithm   RFC 4978 5"""
+    s.sp()
+    return c.Compress(tag, s.keyword())
+
+
 def create(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> c.Create:
     """create = "CREATE" SP mailbox [SP "(" "USE" SP "(" [use-attr *(SP use-attr)] ")" ")"]
 
@@ -318,6 +324,7 @@ COMMANDS: dict[bytes, CommandSpec] = {
     b"AUTHENTICATE": CommandSpec(authenticate, _START),
     b"LOGIN": CommandSpec(login, _START),
     b"ENABLE": CommandSpec(enable, _AUTH),
+    b"COMPRESS": CommandSpec(compress, _AUTH),
     b"UNAUTHENTICATE": CommandSpec(_bare(c.Unauthenticate), _AUTH),
     b"SELECT": CommandSpec(select, _AUTH),
     b"EXAMINE": CommandSpec(examine, _AUTH),

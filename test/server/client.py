@@ -7,6 +7,7 @@ import re
 import socket
 import ssl
 import struct
+import zlib
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -43,6 +44,8 @@ class Client:
         self.buffer = bytearray()
         self.greeting = b""
         self.tags = 0
+        self.deflater: zlib._Compress | None = None
+        self.inflater: zlib._Decompress | None = None
 
     @classmethod
     async def connect(cls, address: tuple[str, int], greeted: bool = True, **how: Any) -> Client:
@@ -58,7 +61,11 @@ class Client:
     # -- out --
 
     def send(self, *octets: bytes) -> None:
-        self.writer.writelines(octets)
+        if self.deflater is None:
+            self.writer.writelines(octets)
+        else:
+            sent = self.deflater.compress(b"".join(octets))
+            self.writer.write(sent + self.deflater.flush(zlib.Z_SYNC_FLUSH))
 
     async def pour(self, pieces: Iterable[bytes]) -> bool:
         """Send at the server's pace; False if it closed the connection."""
@@ -79,7 +86,7 @@ class Client:
                 data = await self.reader.read(1 << 16)
         except ConnectionError:
             data = b""
-        self.buffer += data
+        self.buffer += data if self.inflater is None else self.inflater.decompress(data)
         return bool(data)
 
     async def read(self, size: int) -> bytes:
@@ -175,6 +182,17 @@ class Client:
     async def start_tls(self, context: ssl.SSLContext) -> None:
         async with asyncio.timeout(WAIT_S):
             await self.writer.start_tls(context, server_hostname="localhost")
+
+    async def compress(self) -> None:
+        await self.ok(b"COMPRESS DEFLATE")
+        self.deflater, self.inflater = zlib.compressobj(wbits=-15), zlib.decompressobj(-15)
+        self.buffer[:] = self.inflater.decompress(self.buffer)
+
+    def end_compression(self, *octets: bytes) -> None:
+        """Send the last octets of the stream."""
+        assert self.deflater is not None
+        self.writer.write(self.deflater.compress(b"".join(octets)) + self.deflater.flush())
+        self.deflater = None
 
     # -- the end --
 

@@ -254,6 +254,8 @@ COMMANDS: list[tuple[bytes, c.Command]] = [
     (b"a CLOSE\r\n", c.Close("a")),
     (b"a UNSELECT\r\n", c.Unselect("a")),
     (b"a UNAUTHENTICATE\r\n", c.Unauthenticate("a")),
+    (b"a COMPRESS DEFLATE\r\n", c.Compress("a", "DEFLATE")),
+    (b"a COMPRESS deflate\r\n", c.Compress("a", "DEFLATE")),
     (b"a CHECK\r\n", c.Check("a")),
     (b"a EXPUNGE\r\n", c.Expunge("a")),
     (b"a UID EXPUNGE 3000:3002\r\n", c.Expunge("a", numbers((3000, 3002)))),
@@ -677,6 +679,7 @@ STATES = {
         b"ENABLE X", b"SELECT x", b"EXAMINE x", b"CREATE x", b"DELETE x", b"RENAME x y",
         b"SUBSCRIBE x", b"UNSUBSCRIBE x", b"LIST x y", b"LSUB x y", b"NAMESPACE",
         b"STATUS x (MESSAGES)", b"APPEND x {1+}\r\nx", b"IDLE", b"UNAUTHENTICATE",
+        b"COMPRESS DEFLATE",
     ],
     "select": [
         b"CLOSE", b"UNSELECT", b"CHECK", b"EXPUNGE", b"UID EXPUNGE 1", b"SEARCH ALL",
