@@ -79,6 +79,8 @@ class ExtensionConfig:
     """Messages that one command works on: announced as MESSAGELIMIT, RFC 9738."""
     save_limit: int | None = None
     """Messages that one COPY or APPEND adds, where `message_limit` is None: SAVELIMIT."""
+    language: str = "en"
+    """Of texts to those who ask for the default.   RFC 5255 3.2"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,7 +47,6 @@ __all__ = ["Client", "SessionInfo"]
 log = logging.getLogger("pymap.server")
 
 SLICE_S = 0.005
-CONTINUE = b"+ Ready for literal data\r\n"
 LINGER_S = 2.0
 
 
@@ -468,7 +467,7 @@ class Client(asyncio.BufferedProtocol):
                         self.trace.received(text, hide=self._stranger or b" " not in text)
                     self.session.fail(event)
                 elif event is Event.CONTINUE:
-                    self.write(CONTINUE)
+                    self.session.prompt("Ready for literal data")
                 else:
                     self.session.bye(event.text)
                     raise Disconnect

@@ -8,6 +8,7 @@ from pymap.imap.copy import copy, move
 from pymap.imap.expunge import close, expunge, unselect
 from pymap.imap.fetch import fetch
 from pymap.imap.idle import idle
+from pymap.imap.language import language
 from pymap.imap.list import list_, lsub
 from pymap.imap.login import (
     authenticate,
@@ -46,6 +47,7 @@ HANDLERS: dict[type[c.Command], Handler] = {
     c.Noop: noop,
     c.Logout: logout,
     c.Id: id_,
+    c.Language: language,
     c.StartTls: start_tls,
     c.Authenticate: authenticate,
     c.Login: login,

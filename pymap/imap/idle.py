@@ -6,7 +6,6 @@ from contextlib import suppress
 
 from pymap.backend.errors import BackendError
 from pymap.imap.session import Done, Session
-from pymap.wire import responses as r
 from pymap.wire.commands import Idle
 from pymap.wire.errors import BadCommand
 
@@ -18,7 +17,7 @@ async def idle(session: Session, command: Idle) -> Done:
 
     However many changes come in, a client that is woken once pulls once and is written to once.
     """
-    session.send(r.Continuation(b"idling"))
+    session.prompt("idling")
     view, peer = session.view, session.peer
     if view is not None:
         view.opened.listen(peer.wake)

@@ -80,6 +80,8 @@ async def start_tls(session: Session, command: StartTls) -> Done | None:
     if not session.peer.can_start_tls:
         raise BadCommand("STARTTLS is not available")
     session.send(r.Tagged(command.tag, r.Condition.OK, "Begin TLS negotiation now"))
+    # In whatever language: who asked for one before may have been somebody else.   RFC 5255 7
+    session.language = None
     await session.peer.start_tls()
     return None
 

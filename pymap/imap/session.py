@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import replace
 from time import perf_counter
 from typing import Any, NamedTuple, Protocol
 
@@ -26,6 +27,7 @@ from pymap.backend.errors import FAULTS, BackendError, MailboxGone
 from pymap.backend.opened import OpenMailboxes
 from pymap.config import ExtensionConfig
 from pymap.imap.columns import flag_lines
+from pymap.imap.languages import Language
 from pymap.imap.view import MailboxView, News, Slices, spans
 from pymap.limits import Limits
 from pymap.observer import Observer
@@ -133,7 +135,8 @@ class Session:
     __slots__ = (
         "_account_manager", "account", "authenticated_as", "authenticator", "backend",
         "bad_commands", "commands", "connection", "enabled", "extensions", "failed_logins",
-        "handlers", "limits", "mailbox_name", "open_mailboxes", "peer", "running", "user", "view",
+        "handlers", "language", "limits", "mailbox_name", "open_mailboxes", "peer", "running",
+        "user", "view",
     )  # fmt: skip
 
     def __init__(
@@ -161,6 +164,7 @@ class Session:
         self.view: MailboxView | None = None
         self.mailbox_name = ""  # by which the view was selected
         self.enabled: frozenset[str] = frozenset()
+        self.language: Language | None = None  # of texts, if it was asked for
         self.commands = 0
         self.bad_commands = 0  # in a row
         self.failed_logins = 0
@@ -270,6 +274,7 @@ class Session:
         self.account = self.user = self.authenticated_as = None
         self.mailbox_name = ""
         self.enabled = frozenset()
+        self.language = None
         self.connection.utf8 = False
         self.connection.state = State.NOT_AUTHENTICATED
         self.peer.dismiss()
@@ -299,7 +304,14 @@ class Session:
     # -- saying things --
 
     def send(self, response: r.Response) -> None:
+        if self.language is not None and isinstance(response, r.Tagged):
+            response = replace(response, text=self.language.say(response.text))
         self.peer.write(response.encode(self.connection.utf8))
+
+    def prompt(self, text: str) -> None:
+        """Ask for more of the command, or of what follows it."""
+        said = text if self.language is None else self.language.say(text)
+        self.send(r.Continuation(said.encode()))
 
     def greet(self, host: str) -> None:
         code = f"CAPABILITY {' '.join(self.capabilities())}"

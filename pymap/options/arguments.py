@@ -244,8 +244,9 @@ def _tokens(parser: ArgumentParser) -> None:
 
 def _extensions(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("extensions of IMAP")
+    add = group.add_argument
     _switch(group, "--identify", "tell the server's name and version (ID)", EXTENSIONS.identify)
-    group.add_argument(
+    add(
         "--message-limit",
         action="append",
         default=[],
@@ -254,11 +255,17 @@ def _extensions(parser: ArgumentParser) -> None:
         help="messages that one command works on (MESSAGELIMIT); PORT=N for one port alone; may be"
         " repeated (default: any number)",
     )
-    group.add_argument(
+    add(
         "--save-limit",
         type=values.positive,
         metavar="N",
         help="messages that one COPY or APPEND adds (SAVELIMIT; default: any number)",
+    )
+    add(
+        "--language",
+        choices=["en", "de"],
+        default=EXTENSIONS.language,
+        help="of texts for clients that ask for the default (LANGUAGE; default: %(default)s)",
     )
 
 
@@ -380,6 +387,7 @@ def config_of(args: Namespace) -> Config:
         limits=Limits(**args.limit),
         extensions=ExtensionConfig(
             identify=args.identify,
+            language=args.language,
             message_limit=dict(args.message_limit).get(None),
             save_limit=args.save_limit,
         ),

@@ -41,6 +41,7 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension("SASL-IR", "RFC 4959", "Login in one round trip", before_login=True),
     Extension("ID", "RFC 2971", "Client and server tell their names", before_login=True),
     Extension("ENABLE", "RFC 5161", "Switching on what changes answers", before_login=True),
+    Extension("LANGUAGE", "RFC 5255", "Texts in English or German", before_login=True),
     Extension("APPENDLIMIT", "RFC 7889", "The largest message, told in advance"),
     Extension("BINARY", "RFC 3516", "Decoded parts, messages with NUL octets"),
     Extension("CHILDREN", "RFC 3348", "Which mailboxes have children"),

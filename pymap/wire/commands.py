@@ -30,6 +30,7 @@ __all__ = [
     "FetchItem",
     "Id",
     "Idle",
+    "Language",
     "List",
     "ListReturn",
     "ListSelect",
@@ -86,6 +87,13 @@ class Id(Command):
     """RFC 2971"""
 
     params: tuple[tuple[str, str | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Language(Command):
+    """RFC 5255 3.2; none: which ones there are."""
+
+    ranges: tuple[str, ...]
 
 
 # -- not authenticated --

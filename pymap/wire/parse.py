@@ -160,6 +160,26 @@ def id_(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> c.Id:
     return c.Id(tag, tuple(params))
 
 
+def language(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> c.Language:
+    """language-cmd = "LANGUAGE" *(SP lang-range-quoted); lang-range-quoted = astring
+
+    RFC 5255 3.5; language-range RFC 4647 2.2
+    """
+    ranges: list[str] = []
+    while s.accept(b" "):
+        raw = s.astring()
+        if _LANGUAGE_RANGE.fullmatch(raw) is None:
+            raise BadCommand("Expected a language")
+        ranges.append(raw.decode("ascii"))
+        if len(ranges) > MAX_LANGUAGES:
+            raise BadCommand("Too many languages")
+    return c.Language(tag, tuple(ranges))
+
+
+MAX_LANGUAGES = 100
+_LANGUAGE_RANGE = re.compile(rb"(?:[A-Za-z]{1,8}|\*)(?:-(?:[A-Za-z0-9]{1,8}|\*)){0,20}")
+
+
 def login(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> c.Login:
     """login = "LOGIN" SP userid SP password"""
     s.sp()
@@ -320,6 +340,7 @@ COMMANDS: dict[bytes, CommandSpec] = {
     b"NOOP": CommandSpec(_bare(c.Noop), _ANY),
     b"LOGOUT": CommandSpec(_bare(c.Logout), _ANY),
     b"ID": CommandSpec(id_, _ANY),
+    b"LANGUAGE": CommandSpec(language, _ANY),
     b"STARTTLS": CommandSpec(_bare(c.StartTls), _START),
     b"AUTHENTICATE": CommandSpec(authenticate, _START),
     b"LOGIN": CommandSpec(login, _START),

@@ -26,6 +26,7 @@ __all__ = [
     "Expunge",
     "Flags",
     "IdResponse",
+    "LanguageResponse",
     "ListResponse",
     "NamespaceResponse",
     "Recent",
@@ -159,6 +160,16 @@ class IdResponse(Response):
     def encode(self, utf8: bool) -> bytes:
         words = b" ".join(string(word.encode("utf-8")) for pair in self.params for word in pair)
         return b"* ID (%b)\r\n" % words if words else b"* ID NIL\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class LanguageResponse(Response):
+    """One: it is spoken from here on. More: there are these.   RFC 5255 3.3"""
+
+    tags: Sequence[str]
+
+    def encode(self, utf8: bool) -> bytes:
+        return f"* LANGUAGE ({' '.join(self.tags)})\r\n".encode("ascii")
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,10 @@ BEFORE_LOGIN: list[tuple[bytes, c.Command]] = [
     (b"a NOOP\r\n", c.Noop("a")),
     (b"a LOGOUT\r\n", c.Logout("a")),
     (b"a STARTTLS\r\n", c.StartTls("a")),
+    (b"a LANGUAGE\r\n", c.Language("a", ())),
+    (b'a LANGUAGE de "FR-ca" {9+}\r\ni-default "*"\r\n',
+     c.Language("a", ("de", "FR-ca", "i-default", "*"))),
+    (b'a LANGUAGE "zh-Hant-*-x-a"\r\n', c.Language("a", ("zh-Hant-*-x-a",))),
     # LOGIN.   RFC 9051 6.2.3; the literals RFC 7888 3 and RFC 3501 8
     (b"a LOGIN SMITH SESAME\r\n", c.Login("a", "SMITH", "SESAME")),
     (b"a LOGIN {11}\r\nFRED FOOBAR {7}\r\nfat man\r\n", c.Login("a", "FRED FOOBAR", "fat man")),
@@ -673,7 +677,7 @@ def test_select_keeps_what_the_client_called_the_mailbox() -> None:
 # had besides (CHECK, LSUB), ID (RFC 2971 3.1), and the extensions where they say it themselves.
 # ENABLE in the selected state: clients must not, servers need not check.   RFC 9051 6.3.1
 STATES = {
-    "any": [b"CAPABILITY", b"NOOP", b"LOGOUT", b"ID NIL"],
+    "any": [b"CAPABILITY", b"LANGUAGE", b"NOOP", b"LOGOUT", b"ID NIL"],
     "nonauth": [b"STARTTLS", b"AUTHENTICATE PLAIN", b"LOGIN a b"],
     "auth": [
         b"ENABLE X", b"SELECT x", b"EXAMINE x", b"CREATE x", b"DELETE x", b"RENAME x y",

@@ -37,6 +37,9 @@ RESPONSES = [
      b'* ID ("name" "pymap" "x" "a\\"b\\\\c")\r\n'),
     (r.IdResponse([("name", "ä")]), b'* ID ("name" {2}\r\n\xc3\xa4)\r\n'),
     (r.IdResponse([]), b"* ID NIL\r\n"),
+    # RFC 5255 3.3
+    (r.LanguageResponse(["de"]), b"* LANGUAGE (de)\r\n"),
+    (r.LanguageResponse(["en", "i-default"]), b"* LANGUAGE (en i-default)\r\n"),
     (r.Flags(b"\\Seen $Junk"), b"* FLAGS (\\Seen $Junk)\r\n"),
     (r.Flags(b""), b"* FLAGS ()\r\n"),
     (r.Exists(0), b"* 0 EXISTS\r\n"),

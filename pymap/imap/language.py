@@ -1,0 +1,24 @@
+"""LANGUAGE: in which one the server's texts are.   RFC 5255 3"""
+
+from __future__ import annotations
+
+from pymap.imap.languages import DEFAULT, LANGUAGES, find
+from pymap.imap.session import Done, Session
+from pymap.wire import responses as r
+from pymap.wire.commands import Language
+from pymap.wire.errors import Refused
+
+__all__ = ["language"]
+
+
+async def language(session: Session, command: Language) -> Done:
+    """RFC 5255 3.2. There are no prefixes of namespaces that could be translated: 3.4."""
+    if not command.ranges:
+        session.send(r.LanguageResponse(tuple(LANGUAGES)))
+        return Done("LANGUAGE completed")
+    found = find(command.ranges, session.extensions.language)
+    if found is None:
+        raise Refused(None, "Unsupported language")
+    session.send(r.LanguageResponse((found.tag,)))
+    session.language = found if found.tag != DEFAULT else None
+    return Done("LANGUAGE completed")
