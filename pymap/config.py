@@ -81,6 +81,11 @@ class ExtensionConfig:
     """Messages that one COPY or APPEND adds, where `message_limit` is None: SAVELIMIT."""
     language: str = "en"
     """Of texts to those who ask for the default.   RFC 5255 3.2"""
+    login_referrals: tuple[tuple[str, str], ...] = ()
+    """Patterns of user names, as of files, and the server that has their mail.   RFC 2221"""
+    mailbox_referrals: tuple[tuple[str, str], ...] = ()
+    """Mailboxes with all below them, and where they are; several times for replicas, the preferred
+    one first.   RFC 2193"""
 
 
 @dataclass(frozen=True, slots=True)

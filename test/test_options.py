@@ -383,7 +383,9 @@ def test_tokens(ask: Ask, tmp_path: Path) -> None:
 # -- every option, through each place --
 
 ALL = catalogue()
-SAMPLES = ("https://example.org/x", "x", "2", "127.0.0.1/32", "127.0.0.1:9", "line=3")
+SAMPLES = (
+    "https://example.org/x", "x", "2", "127.0.0.1/32", "127.0.0.1:9", "line=3", "a=imap://x/",
+)  # fmt: skip
 
 
 def sample(option: Option) -> str:
@@ -743,7 +745,7 @@ def test_the_example_has_every_option_with_its_default(tmp_path: Path) -> None:
         else:
             assert option.name in tables
     # Lines whose value is only a word for what is to stand there are no defaults.
-    defaults = re.sub(r'(?m)^[a-z-]+ = \[?"[A-Z_:|]+"\]?$', "", bare)
+    defaults = re.sub(r'(?m)^[a-z-]+ = \[?"[A-Z_:|=]+"\]?$', "", bare)
     path = tmp_path / "x.toml"
     path.write_text(defaults)
     problems: list[str] = []

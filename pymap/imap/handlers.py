@@ -9,7 +9,7 @@ from pymap.imap.expunge import close, expunge, unselect
 from pymap.imap.fetch import fetch
 from pymap.imap.idle import idle
 from pymap.imap.language import language
-from pymap.imap.list import list_, lsub
+from pymap.imap.list import list_, lsub, rlist, rlsub
 from pymap.imap.login import (
     authenticate,
     capability,
@@ -62,6 +62,8 @@ HANDLERS: dict[type[c.Command], Handler] = {
     c.Unsubscribe: unsubscribe,
     c.List: list_,
     c.Lsub: lsub,
+    c.RList: rlist,
+    c.RLsub: rlsub,
     c.Namespace: namespace,
     c.Status: status,
     c.Append: append,

@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pymap.backend.api import DELIMITER, MailboxInfo
 from pymap.backend.errors import MailboxNotFound
 from pymap.imap.mailboxes import INBOX, status_items
+from pymap.imap.referrals import is_remote, remote_names
 from pymap.imap.session import Done, Session
 from pymap.wire import responses as r
-from pymap.wire.commands import List, ListReturn, ListSelect, Lsub
+from pymap.wire.commands import List, ListReturn, ListSelect, Lsub, RList, RLsub
 from pymap.wire.errors import Refused
 
-__all__ = ["any_of", "list_", "list_entry", "lsub", "matcher"]
+__all__ = ["any_of", "list_", "list_entry", "lsub", "matcher", "rlist", "rlsub"]
 
 _RUNS = re.compile(r"[*%]{2,}")
 _WILDCARDS = re.compile(r"[*%]")
@@ -93,15 +94,21 @@ def any_of(patterns: Sequence[str]) -> Callable[[str], bool]:
 class _Tree:
     """The mailboxes of an account and what LIST says of each: looked up, not searched."""
 
-    def __init__(self, infos: Iterable[MailboxInfo], subscribed: frozenset[str]) -> None:
+    def __init__(
+        self,
+        infos: Iterable[MailboxInfo],
+        subscribed: frozenset[str],
+        remote: frozenset[str] = frozenset(),
+    ) -> None:
         self.infos = {info.name: info for info in infos}
         self.subscribed = subscribed
-        self.parents = {above for name in self.infos for above in _superiors(name)}
+        self.remote = remote  # those that are on other servers
+        self.parents = {above for name in (*self.infos, *remote) for above in _superiors(name)}
         self.parents_of_subscribed = {above for name in subscribed for above in _superiors(name)}
 
     def names(self) -> set[str]:
         """Everything that exists, levels that are no mailboxes included."""
-        return self.infos.keys() | self.parents
+        return self.infos.keys() | self.parents | self.remote
 
     def attributes(
         self,
@@ -114,12 +121,15 @@ class _Tree:
         """RFC 9051 7.3.1"""
         found = []
         info = self.infos.get(name)
-        if info is None or info.id is None:
+        if name in self.remote:
+            found.append("\\Remote")  # RFC 5258 3.1
+        elif info is None or info.id is None:
             # \NonExistent implies \Noselect, which is all that older clients know. RFC 5258 3
             found.append("\\NonExistent" if extended else "\\Noselect")
         if subscribed and name in self.subscribed:
             found.append("\\Subscribed")
-        if children:
+        if children and (name not in self.remote or name in self.parents):
+            # What is below one on another server, that server knows.
             found.append("\\HasChildren" if name in self.parents else "\\HasNoChildren")
         if info is not None and special_use:
             found += info.special_use
@@ -133,9 +143,19 @@ def _superiors(name: str) -> Iterable[str]:
         at = name.find(DELIMITER, at + 1)
 
 
-async def _tree(session: Session) -> _Tree:
-    account = session.authenticated()
-    return _Tree(await account.mailboxes(), await account.subscriptions())
+async def _tree(session: Session, with_remote: bool = False) -> _Tree:
+    """With what is on other servers, or without: then nothing is told of it.   RFC 2193 3"""
+    account, extensions = session.authenticated(), session.extensions
+    infos, subscribed = await account.mailboxes(), await account.subscriptions()
+    if not extensions.mailbox_referrals:
+        return _Tree(infos, subscribed)
+    infos = [info for info in infos if not is_remote(extensions, info.name)]
+    subscribed = frozenset(name for name in subscribed if not is_remote(extensions, name))
+    if not with_remote:
+        return _Tree(infos, subscribed)
+    # Who subscribes to them does so on their server: here, all of them are.
+    remote = remote_names(extensions)
+    return _Tree(infos, subscribed | remote, remote)
 
 
 async def list_entry(session: Session, name: str, supplied: str) -> r.ListResponse:
@@ -154,7 +174,7 @@ async def list_(session: Session, command: List) -> Done:
         session.send(r.ListResponse("", ("\\Noselect",), session.delimiter))
         return Done("LIST completed")
     _check_patterns(session, command.reference, command.patterns)
-    tree = await _tree(session)
+    tree = await _tree(session, ListSelect.REMOTE in command.select)
     select, returns = command.select, command.returns
     by_subscription = ListSelect.SUBSCRIBED in select
     by_use = ListSelect.SPECIAL_USE in select
@@ -217,7 +237,7 @@ async def lsub(session: Session, command: Lsub) -> Done:
     """Subscribed names. With ``%``, a level above them that is not subscribed itself is shown as
     \\Noselect, so that clients can descend.   RFC 3501 6.3.9"""
     _check_patterns(session, command.reference, (command.pattern,))
-    tree = await _tree(session)
+    tree = await _tree(session, isinstance(command, RLsub))
     matches = any_of([command.reference + command.pattern])
     work = 0
     levels = tree.parents_of_subscribed - tree.subscribed if "%" in command.pattern else set()
@@ -227,7 +247,22 @@ async def lsub(session: Session, command: Lsub) -> Done:
             work = 0
             await session.peer.breathe()
         if matches(name):
-            attributes = ["\\Noselect"] if name in levels or name not in tree.infos else []
+            here = name in tree.infos or name in tree.remote
+            attributes = ["\\Noselect"] if name in levels or not here else []
             shown = session.shown(name)
             session.send(r.ListResponse(shown, attributes, session.delimiter, keyword=b"LSUB"))
     return Done("LSUB completed")
+
+
+async def rlist(session: Session, command: RList) -> Done:
+    """RFC 2193 5.1"""
+    session.require("MAILBOX-REFERRALS")
+    await list_(session, command)
+    return Done("RLIST completed")
+
+
+async def rlsub(session: Session, command: RLsub) -> Done:
+    """RFC 2193 5.2"""
+    session.require("MAILBOX-REFERRALS")
+    await lsub(session, command)
+    return Done("RLSUB completed")

@@ -9,6 +9,7 @@ import pymap
 from pymap.auth.authenticator import Exchange, LoginFailed
 from pymap.auth.authenticator import Login as Proved
 from pymap.backend.errors import BackendError
+from pymap.imap.referrals import login_referral
 from pymap.imap.session import Disconnect, Done, Session
 from pymap.wire import responses as r
 from pymap.wire.capabilities import ENABLED_BY
@@ -127,6 +128,8 @@ async def _step(exchange: Exchange, response: bytes | None) -> bytes | Proved:
 
 
 async def _enter(session: Session, proved: Proved) -> Done:
+    if refused := login_referral(session.extensions, proved.user):
+        raise refused
     await session.enter(proved)
     return Done("Logged in", f"CAPABILITY {' '.join(session.capabilities())}")
 

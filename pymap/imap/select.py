@@ -30,6 +30,7 @@ async def select(session: Session, command: Select) -> Done:
     if was_selected:
         # Whether or not anything was enabled: RFC 7162 3.2.11, RFC 9051 7.1.
         session.send(r.Untagged(OK, "Previous mailbox closed", "CLOSED"))
+    session.refer(command)
     mailbox = await session.authenticated().open(command.mailbox)
     if command.condstore:
         session.enable("CONDSTORE")

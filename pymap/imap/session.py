@@ -28,12 +28,13 @@ from pymap.backend.opened import OpenMailboxes
 from pymap.config import ExtensionConfig
 from pymap.imap.columns import flag_lines
 from pymap.imap.languages import Language
+from pymap.imap.referrals import mailbox_referral
 from pymap.imap.view import MailboxView, News, Slices, spans
 from pymap.limits import Limits
 from pymap.observer import Observer
 from pymap.wire import responses as r
 from pymap.wire.capabilities import CAPABILITIES, Extension, Needs
-from pymap.wire.commands import Command
+from pymap.wire.commands import Command, Select
 from pymap.wire.connection import BadEvent, Connection, Ready, State
 from pymap.wire.errors import BadCommand, Refused
 from pymap.wire.types import NO_UIDS, swap_delimiter
@@ -47,6 +48,8 @@ THREAD = 32 * 1024
 
 
 _SWITCHED_ON: dict[str, Callable[[ExtensionConfig], bool]] = {
+    "LOGIN-REFERRALS": lambda chosen: bool(chosen.login_referrals),
+    "MAILBOX-REFERRALS": lambda chosen: bool(chosen.mailbox_referrals),
     "MESSAGELIMIT": lambda chosen: chosen.message_limit is not None,
     # Who limits all commands announces that alone.   RFC 9738 3
     "SAVELIMIT": lambda chosen: chosen.save_limit is not None and chosen.message_limit is None,
@@ -211,7 +214,7 @@ class Session:
     def capabilities(self) -> list[str]:
         """What may be announced now.   RFC 9051 6.1.1, 7.2.2"""
         if self.connection.state is State.NOT_AUTHENTICATED:
-            names = [e.name for e in CAPABILITIES if e.before_login]
+            names = [e.name for e in CAPABILITIES if e.before_login and self.offers(e)]
             # Before login only small literals are taken unasked: RFC 7888 5.
             names[names.index("LITERAL+")] = "LITERAL-"
             if self.peer.can_start_tls:
@@ -243,6 +246,13 @@ class Session:
         """Raises BadCommand unless the extension of that name is offered here."""
         if not any(e.name == name and self.offers(e) for e in CAPABILITIES):
             raise BadCommand(f"{name} is not available")
+
+    def refer(self, command: Command) -> None:
+        """Raises Refused if it names a mailbox on another server. SELECT does so itself, for it
+        leaves the selected mailbox all the same."""
+        if self.extensions.mailbox_referrals and self.user is not None:
+            if refused := mailbox_referral(self.extensions, self.user, command):
+                raise refused
 
     @property
     def delimiter(self) -> str:
@@ -332,6 +342,8 @@ class Session:
         try:
             if by_uid is False and self.uid_only:
                 raise uid_required()
+            if not isinstance(command, Select):
+                self.refer(command)
             done = await self.handlers[type(command)](self, command)
             if done is None:
                 self._note(type(command), r.Condition.OK, began)

@@ -267,6 +267,24 @@ def _extensions(parser: ArgumentParser) -> None:
         default=EXTENSIONS.language,
         help="of texts for clients that ask for the default (LANGUAGE; default: %(default)s)",
     )
+    add(
+        "--login-referral",
+        action="append",
+        default=[],
+        type=values.referral,
+        metavar="USER=URL",
+        help="users (* stands for any text) whose mail is on another server, as"
+        " imap://server.example/ (LOGIN-REFERRALS); may be repeated",
+    )
+    add(
+        "--mailbox-referral",
+        action="append",
+        default=[],
+        type=values.referral,
+        metavar="NAME=URL",
+        help="a mailbox that is on another server with all below it (MAILBOX-REFERRALS); may be"
+        " repeated",
+    )
 
 
 def _process(parser: ArgumentParser) -> None:
@@ -388,6 +406,8 @@ def config_of(args: Namespace) -> Config:
         extensions=ExtensionConfig(
             identify=args.identify,
             language=args.language,
+            login_referrals=tuple(args.login_referral),
+            mailbox_referrals=tuple(args.mailbox_referral),
             message_limit=dict(args.message_limit).get(None),
             save_limit=args.save_limit,
         ),

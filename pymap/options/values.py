@@ -16,6 +16,7 @@ __all__ = [
     "network",
     "port",
     "positive",
+    "referral",
     "seconds",
     "separator",
     "shown_size",
@@ -96,6 +97,17 @@ def mechanism(text: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,20}", text):  # RFC 4422 3.1
         raise ArgumentTypeError(f"{text!r} is not the name of a mechanism")
     return text.upper()
+
+
+_SERVER_URL = re.compile(r"(?:[!#-.0-?A-Z^-~]+@)?[!#-.0-?A-Z^-~]+(?:/[!#-Z^-~]*)?")
+
+
+def referral(text: str) -> tuple[str, str]:
+    """``NAME=imap://...``. The URL stands in a response code: no spaces, quotes or brackets."""
+    name, _, url = text.partition("=imap://")
+    if not name or not re.fullmatch(_SERVER_URL, url):
+        raise ArgumentTypeError(f"{text!r} is not NAME=imap://SERVER/")
+    return name, f"imap://{url}"
 
 
 def separator(text: str) -> str:

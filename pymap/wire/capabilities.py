@@ -54,6 +54,13 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension("LIST-EXTENDED", "RFC 5258", "LIST with selection and return options"),
     Extension("LIST-STATUS", "RFC 5819", "LIST and STATUS in one command"),
     Extension(
+        "LOGIN-REFERRALS", "RFC 2221", "Where a user's mail is, if elsewhere",
+        before_login=True, needs=Needs.SETTING,
+    ),
+    Extension(
+        "MAILBOX-REFERRALS", "RFC 2193", "Where a mailbox is, if elsewhere", needs=Needs.SETTING
+    ),
+    Extension(
         "MESSAGELIMIT", "RFC 9738", "How many messages one command works on", needs=Needs.SETTING
     ),
     Extension("MOVE", "RFC 6851", "Move messages in one step"),

@@ -42,6 +42,8 @@ __all__ = [
     "Namespace",
     "Noop",
     "QResync",
+    "RList",
+    "RLsub",
     "Rename",
     "Search",
     "Select",
@@ -235,6 +237,18 @@ class List(Command):
 class Lsub(Command):
     reference: str
     pattern: str
+
+
+class RList(List):
+    """RFC 2193 5.1"""
+
+    __slots__ = ()
+
+
+class RLsub(Lsub):
+    """RFC 2193 5.2"""
+
+    __slots__ = ()
 
 
 class Namespace(Command):

@@ -21,7 +21,7 @@ from pymap.wire.errors import BadCommand
 from pymap.wire.framer import Frame
 from pymap.wire.parse_append import append
 from pymap.wire.parse_fetch import fetch
-from pymap.wire.parse_list import list_, lsub, status
+from pymap.wire.parse_list import list_, lsub, rlist, rlsub, status
 from pymap.wire.parse_search import search, sort, thread
 from pymap.wire.parse_select import examine, select
 from pymap.wire.scanner import Scanner
@@ -356,6 +356,8 @@ COMMANDS: dict[bytes, CommandSpec] = {
     b"UNSUBSCRIBE": CommandSpec(_one_mailbox(c.Unsubscribe), _AUTH),
     b"LIST": CommandSpec(list_, _AUTH),
     b"LSUB": CommandSpec(lsub, _AUTH),
+    b"RLIST": CommandSpec(rlist, _AUTH),
+    b"RLSUB": CommandSpec(rlsub, _AUTH),
     b"NAMESPACE": CommandSpec(_bare(c.Namespace), _AUTH),
     b"STATUS": CommandSpec(status, _AUTH),
     b"APPEND": CommandSpec(append, _AUTH),

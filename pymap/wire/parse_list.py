@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import TypeVar
 
 from pymap.limits import Limits
-from pymap.wire.commands import List, ListReturn, ListSelect, Lsub, Status, StatusItem
+from pymap.wire.commands import (
+    List,
+    ListReturn,
+    ListSelect,
+    Lsub,
+    RList,
+    RLsub,
+    Status,
+    StatusItem,
+)
 from pymap.wire.errors import BadCommand
 from pymap.wire.scanner import Scanner
 
-__all__ = ["list_", "lsub", "status"]
+__all__ = ["list_", "lsub", "rlist", "rlsub", "status"]
 
 
 def list_(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> List:
@@ -85,6 +94,22 @@ def lsub(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> Lsub:
     reference = s.mailbox()
     s.sp()
     return Lsub(tag, reference, s.list_mailbox())
+
+
+def rlist(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> RList:
+    """rlist = "RLIST" SPACE mailbox SPACE list_mailbox: LIST (REMOTE).   RFC 2193 6"""
+    s.sp()
+    reference = s.mailbox()
+    s.sp()
+    return RList(tag, reference, (s.list_mailbox(),), frozenset((ListSelect.REMOTE,)))
+
+
+def rlsub(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> RLsub:
+    """rlsub = "RLSUB" SPACE mailbox SPACE list_mailbox   RFC 2193 6"""
+    s.sp()
+    reference = s.mailbox()
+    s.sp()
+    return RLsub(tag, reference, s.list_mailbox())
 
 
 def status(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> Status:

@@ -245,6 +245,9 @@ COMMANDS: list[tuple[bytes, c.Command]] = [
             frozenset({ListReturn.SPECIAL_USE, ListReturn.SUBSCRIBED}), extended=True)),
     # LSUB.   RFC 3501 6.3.9
     (b'a LSUB "#news." "comp.mail.*"\r\n', c.Lsub("a", "#news.", "comp.mail.*")),
+    (b'a RLIST "#news." "comp.%"\r\n',
+     c.RList("a", "#news.", ("comp.%",), frozenset({ListSelect.REMOTE}))),
+    (b'a RLSUB "#news." "comp.%"\r\n', c.RLsub("a", "#news.", "comp.%")),
     (b"a LSUB {0}\r\n %\r\n", c.Lsub("a", "", "%")),
     # STATUS.   RFC 9051 6.3.11, RFC 3501 6.3.10, RFC 7162 3.1.7, RFC 8438 3, RFC 8474 4.3
     (b"a STATUS blurdybloop (UIDNEXT MESSAGES)\r\n",
@@ -683,7 +686,7 @@ STATES = {
         b"ENABLE X", b"SELECT x", b"EXAMINE x", b"CREATE x", b"DELETE x", b"RENAME x y",
         b"SUBSCRIBE x", b"UNSUBSCRIBE x", b"LIST x y", b"LSUB x y", b"NAMESPACE",
         b"STATUS x (MESSAGES)", b"APPEND x {1+}\r\nx", b"IDLE", b"UNAUTHENTICATE",
-        b"COMPRESS DEFLATE",
+        b"COMPRESS DEFLATE", b'RLIST "" *', b'RLSUB "" *',
     ],
     "select": [
         b"CLOSE", b"UNSELECT", b"CHECK", b"EXPUNGE", b"UID EXPUNGE 1", b"SEARCH ALL",

@@ -98,7 +98,17 @@ TEXTS = {
     "Too many search keys": "Zu viele Suchbedingungen",
     "Too many sort keys": "Zu viele Sortierschlüssel",
     "Unknown charset": "Unbekannter Zeichensatz",
+    "Your mailboxes are on another server": "Ihre Postfächer sind auf einem anderen Server",
+    "The mailbox is on another server": "Das Postfach ist auf einem anderen Server",
+    "A mailbox cannot go to another server by RENAME":
+        "Ein Postfach kommt nicht durch RENAME auf einen anderen Server",
+    "Only the newest messages": "Nur die neuesten Nachrichten",
+    "Too many messages at once": "Zu viele Nachrichten auf einmal",
+    "Too many batches at once": "Zu viele Stapel auf einmal",
     # -- what the client said badly --
+    "A batch has at least {} messages": "Ein Stapel hat mindestens {} Nachrichten",
+    "The range of batches is reversed": "Der Bereich der Stapel ist verkehrt herum",
+    "Message numbers after ENABLE UIDONLY": "Nachrichtennummern nach ENABLE UIDONLY",
     "Unknown command": "Unbekannter Befehl",
     "Not allowed in the {} state": "Nicht erlaubt, denn der Zustand ist: {}",
     "not authenticated": "nicht angemeldet",
