@@ -202,6 +202,8 @@ TEXTS = {
     "The directory of the messages is missing": "Das Verzeichnis der Nachrichten fehlt",
     "The disk is full": "Die Festplatte ist voll",
     "The list of subscriptions is damaged": "Die Liste der Abonnements ist beschädigt",
+    "What is kept beside the mailboxes is damaged":
+        "Was neben den Postfächern aufbewahrt wird, ist beschädigt",
     "The mail store cannot be reached now": "Der Speicher ist gerade nicht erreichbar",
     "The mail store is being rearranged": "Der Speicher wird gerade umgebaut",
     "The mail store is full": "Der Speicher ist voll",
