@@ -14,6 +14,7 @@ from pymap.backend.api import (
     Changes,
     Copied,
     Digest,
+    Listing,
     Mailbox,
     MailboxInfo,
     MailboxStatus,
@@ -154,6 +155,9 @@ class RemoteAccount(Account):
     async def unsubscribe(self, name: str) -> None:
         await distance()
         await self.local.unsubscribe(name)
+
+    async def wait(self, known: Listing) -> None:
+        await self.local.wait(known)
 
 
 class RemoteBackend(Backend):

@@ -55,6 +55,7 @@ LAYERS: dict[str, list[str]] = {
     "pymap.imap": [
         "pymap.wire", "pymap.mime", "pymap.auth", "pymap.tls", "pymap.observer",
         "pymap.backend.api", "pymap.backend.errors", "pymap.backend.index", "pymap.backend.opened",
+        "pymap.backend.watched",
     ],
     "pymap.auth": ["pymap.backend.api", "pymap.backend.errors"],
     # The concrete stores: dict, maildir, redis, and those of others.
@@ -63,11 +64,13 @@ LAYERS: dict[str, list[str]] = {
         "pymap.wire.types", "pymap.wire.modutf7", "pymap.mime",
     ],
     "pymap.backend.conformance": [
-        "pymap.backend.conformance_properties",
+        "pymap.backend.conformance_names", "pymap.backend.conformance_properties",
         "pymap.backend.opened", "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors",
         "pymap.wire.types", "pymap.mime",
     ],
+    "pymap.backend.conformance_names": ["pymap.backend.api", "pymap.backend.watched"],
     "pymap.backend.conformance_properties": ["pymap.backend.api", "pymap.backend.errors"],
+    "pymap.backend.watched": ["pymap.backend.api", "pymap.backend.errors"],
     "pymap.backend.opened": [
         "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors", "pymap.wire.types",
         "pymap.mime",

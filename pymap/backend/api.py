@@ -24,7 +24,8 @@ The rules:
     exist are passed over; a set may be 1:4294967295, so ask for what is there, never loop over
     it. What a mutating call has returned is durable as far as the store promises durability.
 4.  **Octets in = octets out.** `content` returns what `append` was given.
-5.  **Wake up, then pull.** `wait` carries no data; one too many is harmless.
+5.  **Wake up, then pull.** `wait` carries no data; one too many is harmless. An account has one
+    as well, for its names.
 6.  **Errors** are those of `backend.errors` and no others. Any method of a mailbox that has been
     deleted may raise MailboxGone; `snapshot`, `changes` and all that would change it must.
 7.  Methods are coroutines and may suspend. Unless the backend says `eager`, each command runs in
@@ -59,6 +60,7 @@ __all__ = [
     "Changes",
     "Copied",
     "Digest",
+    "Listing",
     "Mailbox",
     "MailboxInfo",
     "MailboxStatus",
@@ -348,6 +350,13 @@ class MailboxInfo(NamedTuple):
     special_use: tuple[str, ...] = ()
 
 
+class Listing(NamedTuple):
+    """All names of an account, as of one moment."""
+
+    mailboxes: frozenset[MailboxInfo]
+    subscriptions: frozenset[str]
+
+
 class Account(ABC):
     """One user's mailboxes by name: levels separated by ``/``, INBOX spelled so.
 
@@ -397,6 +406,19 @@ class Account(ABC):
     @abstractmethod
     async def unsubscribe(self, name: str) -> None:
         """A name that is not subscribed is no error."""
+
+    # -- with defaults --
+
+    async def listing(self) -> Listing:
+        """What `mailboxes` and `subscriptions` say."""
+        return Listing(frozenset(await self.mailboxes()), await self.subscriptions())
+
+    async def wait(self, known: Listing) -> None:
+        """Return once `listing` may be another than `known`, which it was when it was last asked.
+        One call per user and process runs at a time. The default looks every second; a store
+        that can push should."""
+        while await self.listing() == known:
+            await asyncio.sleep(1)
 
 
 class User(NamedTuple):

@@ -42,6 +42,7 @@ from pymap.backend.api import (
     UserStore,
     digest,
 )
+from pymap.backend.conformance_names import NamesConformance
 from pymap.backend.conformance_properties import PropertiesConformance
 from pymap.backend.errors import (
     BackendError,
@@ -191,7 +192,7 @@ async def _users(users: UserStore) -> set[str]:
     return set(names)
 
 
-class BackendConformance(PropertiesConformance):
+class BackendConformance(NamesConformance, PropertiesConformance):
     """Subclass it, name the class `Test...`, and give it a `backend` fixture."""
 
     async def reopen(self, backend: Backend) -> Backend:

@@ -427,7 +427,7 @@ class MessageIndex:
     def close(self) -> None:
         """The mailbox was deleted: tell every session."""
         self.gone = True
-        self._notify()
+        self.tell()
 
     # -- writing, for a store that has worked out the change --
 
@@ -562,9 +562,10 @@ class MessageIndex:
             self.changed_log.add(modseq, changed)
         if vanished:
             self.vanished_log.add(modseq, vanished)
-        self._notify()
+        self.tell()
 
-    def _notify(self) -> None:
+    def tell(self) -> None:
+        """Call the listeners."""
         for listener in tuple(self.listeners):
             listener()
 

@@ -25,10 +25,13 @@ class OpenMailbox:
 
     If the store has columns of its own, they are used as they are; if others share the store, it
     is asked to refresh them. Without such columns they are filled once from `metadata` and follow
-    `changes`. While someone listens to what others may change, one task waits for news.
+    `changes`. While someone listens to what others may change, one task waits for news; it fills no
+    columns that nobody has asked for.
     """
 
-    __slots__ = ("__weakref__", "_filled", "_lock", "_watcher", "index", "mailbox", "summaries")
+    __slots__ = (
+        "__weakref__", "_filled", "_heard", "_lock", "_watcher", "index", "mailbox", "summaries",
+    )  # fmt: skip
 
     def __init__(self, mailbox: Mailbox) -> None:
         self.mailbox = mailbox
@@ -38,6 +41,7 @@ class OpenMailbox:
         """What SORT and THREAD compare, by UID, of the messages that were asked for."""
         self._lock = asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
+        self._heard = 0  # the modseq that `_watch` knows of without columns
 
     async def sync(self) -> MessageIndex:
         """The columns, current as of this call. Raises MailboxGone."""
@@ -111,8 +115,11 @@ class OpenMailbox:
     async def _watch(self) -> None:
         while not self.index.gone:
             try:
-                await self.mailbox.wait(self.index.modseq)
-                await self.sync()
+                await self.mailbox.wait(self.index.modseq if self._filled else self._heard)
+                if self._filled:
+                    await self.sync()
+                else:
+                    await self._glance()
             except MailboxGone:
                 if not self.index.gone:
                     self.index.close()
@@ -121,6 +128,13 @@ class OpenMailbox:
             except Exception:
                 log.exception("waiting for news of a mailbox failed")
                 await asyncio.sleep(RETRY_S)
+
+    async def _glance(self) -> None:
+        """Whoever listens may want no more than STATUS: that there is news is all that is told."""
+        modseq = (await self.mailbox.status()).modseq
+        if modseq != self._heard:
+            self._heard = modseq
+            self.index.tell()
 
 
 class OpenMailboxes:

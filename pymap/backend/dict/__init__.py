@@ -5,6 +5,7 @@ Everything is gone when the process ends. Copies of a message share its octets.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from argparse import ArgumentParser, Namespace
 from collections import Counter
@@ -13,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
 
-from pymap.backend.api import DELIMITER, Account, Backend, MailboxInfo, User, UserStore
+from pymap.backend.api import DELIMITER, Account, Backend, Listing, MailboxInfo, User, UserStore
 from pymap.backend.dict.demo_data import load_demo
 from pymap.backend.dict.mailbox import DictMailbox, DictProperties
 from pymap.backend.errors import CannotDo, LimitReached, MailboxExists, MailboxNotFound
@@ -34,6 +35,7 @@ class DictAccount(Account):
         self._special_use: dict[str, tuple[str, ...]] = {}
         self.subscribed: set[str] = set()
         self._uid_validity = 0
+        self._changed = asyncio.Event()  # some name, since somebody began to wait
         self.add(INBOX)
 
     def add(self, name: str, special_use: tuple[str, ...] = (), uid_next: int = 1) -> DictMailbox:
@@ -43,6 +45,7 @@ class DictAccount(Account):
         self._mailboxes[name] = made
         if special_use:
             self._special_use[name] = special_use
+        self._changed.set()
         return made
 
     async def mailboxes(self) -> Sequence[MailboxInfo]:
@@ -72,6 +75,7 @@ class DictAccount(Account):
             raise MailboxNotFound
         self._special_use.pop(name, None)
         mailbox.index.close()
+        self._changed.set()
 
     async def rename(self, name: str, new_name: str) -> None:
         below = name + DELIMITER
@@ -88,6 +92,7 @@ class DictAccount(Account):
         uses = {new: self._special_use.pop(old, ()) for old, new in moved.items()}
         self._mailboxes.update(boxes)
         self._special_use.update(uses)
+        self._changed.set()
 
     async def subscriptions(self) -> frozenset[str]:
         return frozenset(self.subscribed)
@@ -96,9 +101,16 @@ class DictAccount(Account):
         if name not in self.subscribed and len(self.subscribed) >= self.limits.mailboxes:
             raise LimitReached("Too many subscriptions")
         self.subscribed.add(name)
+        self._changed.set()
 
     async def unsubscribe(self, name: str) -> None:
         self.subscribed.discard(name)
+        self._changed.set()
+
+    async def wait(self, known: Listing) -> None:
+        while await self.listing() == known:
+            self._changed.clear()
+            await self._changed.wait()
 
 
 class DictUsers(UserStore):

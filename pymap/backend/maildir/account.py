@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pymap.backend.api import DELIMITER, Account, MailboxInfo
+from pymap.backend.api import DELIMITER, Account, Listing, MailboxInfo
 from pymap.backend.errors import (
     BackendError,
     CannotDo,
@@ -21,7 +21,8 @@ from pymap.backend.errors import (
 )
 from pymap.backend.maildir.account_files import SpecialUses, Subscriptions, next_uid_validity
 from pymap.backend.maildir.layout import Layout
-from pymap.backend.maildir.mailbox import MaildirMailbox, translated
+from pymap.backend.maildir.mailbox import POLL_S, MaildirMailbox, translated
+from pymap.backend.maildir.names_watch import NamesWatch
 from pymap.backend.maildir.properties import (
     ACCOUNT_PROPERTIES,
     LockedProperties,
@@ -35,6 +36,8 @@ log = logging.getLogger("pymap.maildir")
 
 INBOX = "INBOX"
 AT_ONCE = 16  # mailboxes opened for the first time
+SETTLE_S = 1.0
+POLL_SHARE = 20  # without inotify, looking for mailboxes takes a twentieth of the time
 _T = TypeVar("_T")
 
 
@@ -50,6 +53,7 @@ class MaildirAccount(Account):
         self._lock = asyncio.Lock()
         self._paths: dict[str, Path] = {}  # of mailboxes that were opened
         self._ids: dict[Path, tuple[int, str]] = {}  # inode of the directory, id of the mailbox
+        self._stirred = False  # `wait` has been told of something since it last waited
 
     async def _in_thread(self, call: Callable[..., _T], *args: Any) -> _T:
         try:
@@ -248,3 +252,29 @@ class MaildirAccount(Account):
 
     async def unsubscribe(self, name: str) -> None:
         await self._store.workers.finish(self._in_thread(self._subscriptions.remove, name))
+
+    # -- news --
+
+    async def wait(self, known: Listing) -> None:
+        watch = NamesWatch(self._store.watcher)
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                began = loop.time()
+                told = watch.cover(await self._reading(self._layout.growing))
+                if await self.listing() != known:
+                    return
+                if not told:
+                    await asyncio.sleep(max(POLL_S, POLL_SHARE * (loop.time() - began)))
+                    continue
+                # A directory that somebody makes step by step becomes a mailbox a little after
+                # it was told of.
+                patience_s = SETTLE_S if self._stirred else None
+                self._stirred = False
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(patience_s):
+                        await watch.news.wait()
+                        self._stirred = True
+                        return
+        finally:
+            watch.stop()

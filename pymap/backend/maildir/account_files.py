@@ -37,10 +37,11 @@ from pymap.limits import Limits
 from pymap.wire import modutf7
 from pymap.wire.types import fold_inbox
 
-__all__ = ["SpecialUses", "Subscriptions", "next_uid_validity"]
+__all__ = ["SPECIAL_USE", "SUBSCRIPTIONS", "SpecialUses", "Subscriptions", "next_uid_validity"]
 
 log = logging.getLogger("pymap.maildir")
 
+SUBSCRIPTIONS, SPECIAL_USE = "subscriptions", "pymap-special-use"
 VERSION_2 = b"V\t2\n\n"
 HIGHEST = 0xFFFFFFFF
 ATTEMPTS = 1000  # each that fails has let somebody else through
@@ -57,7 +58,7 @@ class Subscriptions:
     no name here stay in the file."""
 
     def __init__(self, layout: Layout) -> None:
-        self.path = layout.root / "subscriptions"
+        self.path = layout.root / SUBSCRIPTIONS
         self._layout = layout
         self._cached = CachedFile(self.path, self._names)
 
@@ -144,7 +145,7 @@ class SpecialUses:
     """
 
     def __init__(self, root: Path) -> None:
-        self.path = root / "pymap-special-use"
+        self.path = root / SPECIAL_USE
         self._cached = CachedFile(self.path, _parse_uses)
 
     def read(self) -> dict[str, tuple[str, ...]]:

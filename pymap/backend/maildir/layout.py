@@ -125,6 +125,10 @@ class Layout(ABC):
         """All mailboxes with their directories, as `find` would give them."""
         return {INBOX: self.root, **{name: Path(path) for name, path in self._scan().items()}}
 
+    def growing(self) -> list[Path]:
+        """The directories in which mailboxes may appear or vanish."""
+        return [self.root]
+
     def find(self, name: str) -> Path:
         """The directory of a mailbox that exists. Raises MailboxNotFound."""
         with suppress(CannotDo):
@@ -382,8 +386,16 @@ class Fs(Layout):
     def _join(self, levels: list[str]) -> str:
         return "/".join(levels)
 
+    def growing(self) -> list[Path]:
+        return [self.root, *(Path(path) for _, path, alias in self._walk() if not alias)]
+
     def _scan(self) -> dict[str, str]:
-        found = {}
+        return {
+            name: path for name, path, _ in self._walk() if name != INBOX and self._is_mailbox(path)
+        }
+
+    def _walk(self) -> Iterator[tuple[str, str, bool]]:
+        """All levels, mailboxes or not: name, directory, and whether that is a link."""
         budget = self._budget()
         waiting = [("", str(self.root))]
         while waiting:  # a stack of our own: how deep a tree is, is not for us to say
@@ -391,12 +403,10 @@ class Fs(Layout):
             aliases = self._folders(directory, budget)
             for level, raw in self._levels(aliases, first=not above).items():
                 name, path = f"{above}{level}", f"{directory}/{raw}"
-                if name != INBOX and self._is_mailbox(path):
-                    found[name] = path
+                yield name, path, aliases[raw]
                 if not aliases[raw] and name.count(DELIMITER) + 1 < self._limits.mailbox_levels:
                     waiting.append((f"{name}{DELIMITER}", path))
         self._check_budget(budget)
-        return found
 
     def _levels(self, folders: Iterable[str], first: bool) -> dict[str, str]:
         """Levels of hierarchy in NFC, and which of the directories is each."""

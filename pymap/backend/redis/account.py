@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from secrets import token_hex
 
-from pymap.backend.api import Account, MailboxInfo
+from pymap.backend.api import Account, Listing, MailboxInfo
 from pymap.backend.errors import CannotDo, LimitReached, MailboxNotFound
-from pymap.backend.redis.mailbox import RedisMailbox
+from pymap.backend.redis.mailbox import LOOK_S, RedisMailbox
 from pymap.backend.redis.properties import RedisProperties
 from pymap.backend.redis.store import RedisStore
 
@@ -79,4 +81,18 @@ class RedisAccount(Account):
             raise LimitReached("Too many subscriptions") from None
 
     async def unsubscribe(self, name: str) -> None:
-        await self._store.call("SREM", self._base + "subscribed", name)
+        await self._store.run("unsubscribe", self._base, name)
+
+    async def wait(self, known: Listing) -> None:
+        # What happened before this process was on the channel is told by the channel itself, as
+        # it is joined: see `pubsub`.
+        channel = self._base + "names"
+        heard = self._store.listener.join(channel)
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await heard.wait()
+        except asyncio.CancelledError:
+            self._store.listener.leave_now(channel)  # nobody wants to know any more
+            raise
+        heard.clear()

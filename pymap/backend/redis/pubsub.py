@@ -59,9 +59,10 @@ class Listener:
     def leave(self, channel: str) -> None:
         """Called in any thread, and for channels that were never joined."""
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._leave, channel)
+            self._loop.call_soon_threadsafe(self.leave_now, channel)
 
-    def _leave(self, channel: str) -> None:
+    def leave_now(self, channel: str) -> None:
+        """`leave`, in the event loop."""
         if self._channels.pop(channel, None) is not None:
             self._say("UNSUBSCRIBE", channel)
 

@@ -11,3 +11,4 @@ if box then
     box.at .. 'properties')
 end
 call('PUBLISH', base .. 'box:' .. id, 'gone')
+tell_names()

@@ -9,6 +9,11 @@ local function new_validity()
   return validity
 end
 
+-- Tell who listens that names have changed: see `RedisAccount.wait`.
+local function tell_names()
+  call('PUBLISH', base .. 'names', '')
+end
+
 -- A mailbox of that id comes to be; returns its uid_validity.
 local function make(name, id, uses)
   local validity = new_validity()
@@ -16,5 +21,6 @@ local function make(name, id, uses)
     'uid_next', 1, 'recent_from', 1, 'floor', 1, 'cost', 0, 'next_set', 1, 'dead', 0, 'stamp', 0)
   call('HSET', names, name, id)
   if uses ~= '' then call('HSET', base .. 'uses', id, uses) end
+  tell_names()
   return validity
 end

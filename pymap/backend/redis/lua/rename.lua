@@ -15,3 +15,4 @@ for _, move in ipairs(moved) do
 end
 for _, move in ipairs(moved) do call('HDEL', names, move[1]) end
 for _, move in ipairs(moved) do call('HSET', names, move[2], move[3]) end
+tell_names()

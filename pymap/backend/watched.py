@@ -1,0 +1,100 @@
+"""The accounts whose names sessions of this process are told of, each watched once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+from pymap.backend.api import Account, Backend, Listing
+from pymap.backend.errors import BackendError
+
+log = logging.getLogger("pymap.watched")
+
+__all__ = ["WatchedAccount", "WatchedAccounts"]
+
+RETRY_S = 1.0
+
+
+class WatchedAccount:
+    """The names of an account, kept current by one task for all sessions of the user.
+
+    `listing` is replaced, never changed: a session that holds the one that it has told of sees
+    with one comparison that there is another, and all sessions that are in step share it.
+    """
+
+    __slots__ = ("_account", "_lock", "_manager", "_watcher", "listeners", "listing")
+
+    def __init__(self, manager: AbstractAsyncContextManager[Account]) -> None:
+        self.listeners: set[Callable[[], None]] = set()
+        self.listing = Listing(frozenset(), frozenset())
+        self._manager = manager
+        self._account: Account | None = None
+        self._lock = asyncio.Lock()
+        self._watcher: asyncio.Task[None] | None = None
+
+    async def pull(self) -> Listing:
+        """The names, as of this call or later."""
+        # One at a time: what was asked for earlier must not come in later.
+        async with self._lock:
+            if self._account is None:
+                self._account = await self._manager.__aenter__()
+            fresh = await self._account.listing()
+            if fresh != self.listing:
+                self.listing = fresh
+                for listener in tuple(self.listeners):
+                    listener()
+            if self._watcher is None and self.listeners:
+                self._watcher = asyncio.get_running_loop().create_task(self._watch(self._account))
+            return self.listing
+
+    async def _watch(self, account: Account) -> None:
+        while True:
+            try:
+                await account.wait(self.listing)
+                await self.pull()
+            except BackendError:
+                await asyncio.sleep(RETRY_S)  # the store is away
+            except Exception:
+                log.exception("waiting for news of an account failed")
+                await asyncio.sleep(RETRY_S)
+
+    async def close(self) -> None:
+        if self._watcher is not None:
+            self._watcher.cancel()
+        async with self._lock:
+            if self._account is not None:
+                self._account = None
+                await self._manager.__aexit__(None, None, None)
+
+
+class WatchedAccounts:
+    """The watched accounts of a backend, by user; one that no session listens to is left."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._watched: dict[str, WatchedAccount] = {}
+
+    async def listen(self, user: str, listener: Callable[[], None]) -> WatchedAccount:
+        """Call `listener` after each change of names, until `unlisten`. Raises BackendError."""
+        watched = self._watched.get(user)
+        if watched is None:
+            self._watched[user] = watched = WatchedAccount(self._backend.account(user))
+        watched.listeners.add(listener)
+        try:
+            await watched.pull()
+        except BaseException:
+            await self.unlisten(user, listener)
+            raise
+        return watched
+
+    async def unlisten(self, user: str, listener: Callable[[], None]) -> None:
+        """A listener that is not there is no error."""
+        watched = self._watched.get(user)
+        if watched is None:
+            return
+        watched.listeners.discard(listener)
+        if not watched.listeners:
+            del self._watched[user]
+            await watched.close()
