@@ -42,6 +42,8 @@ class Limits:
     """Data items in one FETCH, header field names counted too."""
     list_patterns: int = 100
     """Mailbox patterns in one LIST."""
+    notify_mailboxes: int = 1000
+    """Mailboxes whose messages one session is told of by NOTIFY, and names in one NOTIFY."""
     mailbox_name: int = 1000
     """Octets of a mailbox name in UTF-8, and of a pattern of LIST."""
     mailbox_levels: int = 64

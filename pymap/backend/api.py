@@ -417,7 +417,7 @@ class Account(ABC):
         """Return once `listing` may be another than `known`, which it was when it was last asked.
         One call per user and process runs at a time. The default looks every second; a store
         that can push should."""
-        while await self.listing() == known:
+        while await self.listing() == known:  # noqa: ASYNC110  there is nothing to wait on
             await asyncio.sleep(1)
 
 

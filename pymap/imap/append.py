@@ -40,6 +40,7 @@ async def append(session: Session, command: Append) -> Done:
         if len(messages) % BREATH == 0:
             await session.peer.breathe()
     uids = await target.append(messages)
+    session.brought(target, uids)
     octets = sum(len(message.content) for message in messages)
     for observer in session.peer.observers:
         observer.appended(len(messages), octets, "append")

@@ -8,9 +8,10 @@ Rule 2: one command at a time per client. What arrives meanwhile waits in the fr
 Rule 3: all answers to what was received together leave in one write. While the client does not
         read them, nothing more is computed for it.
 Rule 4: no client holds the event loop for longer than SLICE_S.
-Rule 5: behind a trusted proxy, the octets of its header are read and not one more: what follows
+Rule 5: news that is told between commands counts as a command.
+Rule 6: behind a trusted proxy, the octets of its header are read and not one more: what follows
         may be a TLS handshake.
-Rule 6: while the connection is compressed, what has arrived waits compressed, and is inflated only
+Rule 7: while the connection is compressed, what has arrived waits compressed, and is inflated only
         when the framer has nothing left.
 """
 
@@ -73,10 +74,10 @@ class Client(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_close_timer", "_closed", "_compression", "_eof", "_handshaking", "_header",
-        "_last_heard", "_left", "_out", "_paused", "_reading", "_resumed", "_running",
-        "_stranger", "_task", "_timer", "_waiter", "_woken", "_write_timer", "channel",
-        "connected", "connection", "id", "implicit_tls", "loop", "name", "received", "sent",
-        "server", "session", "tls", "trace", "transport", "user",
+        "_last_heard", "_left", "_out", "_paused", "_push_due", "_reading", "_resumed",
+        "_running", "_stranger", "_task", "_timer", "_waiter", "_woken", "_write_timer",
+        "channel", "connected", "connection", "id", "implicit_tls", "loop", "name", "received",
+        "sent", "server", "session", "tls", "trace", "transport", "user",
     )  # fmt: skip
 
     def __init__(self, server: Server, extensions: ExtensionConfig, implicit_tls: bool) -> None:
@@ -87,7 +88,7 @@ class Client(asyncio.BufferedProtocol):
         self.connection = Connection(server.limits, server.backend.delimiter)
         self.session = Session(
             self.connection, self, server.backend, server.authenticator, server.open_mailboxes,
-            HANDLERS, extensions,
+            server.watched_accounts, HANDLERS, extensions,
         )  # fmt: skip
         self.id = 0
         self.name = "?"
@@ -105,7 +106,8 @@ class Client(asyncio.BufferedProtocol):
         self._paused = False  # the transport's buffer is full
         self._resumed: asyncio.Future[None] | None = None
         self._waiter: asyncio.Future[None] | None = None  # `line` waits
-        self._woken = False
+        self._woken = False  # there may be news, and nobody has looked since
+        self._push_due = False
         self._closed = False
         self._eof = False
         self._left = False
@@ -343,8 +345,11 @@ class Client(asyncio.BufferedProtocol):
 
     def wake(self) -> None:
         self._woken = True
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        if self._waiter is not None:
+            if not self._waiter.done():
+                self._waiter.set_result(None)
+        elif not self._running:
+            self._push_soon()
 
     async def start_tls(self) -> None:
         # Whatever came behind STARTTLS came in the clear.   RFC 9051 11.1
@@ -489,6 +494,39 @@ class Client(asyncio.BufferedProtocol):
             self._pause_reading()
         elif not self._running:
             self._resume_reading()
+            if self._woken:
+                self._push_soon()
+
+    def _push_soon(self) -> None:
+        """Whoever wakes this client may be in the middle of a command of another: one look at the
+        news, later, is for all that has happened until then."""
+        if not self._push_due and self.session.notified is not None:
+            self._push_due = True
+            self.loop.call_soon(self._push)
+
+    def _push(self) -> None:
+        """Tell news between commands, as if that were a command (Rules 1 to 3): what arrives
+        meanwhile waits. News waits, in the store, for the end of a command that has come in part,
+        and for a client that does not read.   RFC 5465 3.1"""
+        self._push_due = False
+        if self._running or self._paused or self._closed or self.session.notified is None:
+            return
+        if not self.connection.framer.between:
+            return
+        self._woken = False
+        self._running = True
+        try:
+            if not self._step(self.session.push()):
+                return
+        except Disconnect:
+            self._close()
+            return
+        except Exception:
+            log.exception("%s: session failed", self.name)
+            self._close()
+            return
+        self._running = False
+        self._process()
 
     def _inflate(self) -> bool:
         """Hand the framer more of what arrived compressed; False if there is none. Raises

@@ -33,6 +33,7 @@ async def copy(session: Session, command: Copy) -> Done:
     check_saved(session, len(present))
     await session.pause_after(len(present.ranges))
     copied = await view.mailbox.copy(present, target)
+    session.brought(target, copied.target)
     await session.pause_after(len(present.ranges))
     return Done("COPY completed", _copyuid(copied))
 
@@ -48,10 +49,11 @@ async def move(session: Session, command: Move) -> Done:
     target = await open_target(session, command.mailbox)
     await session.pause_after(len(uids.ranges))
     copied = await view.mailbox.move(uids, target)
+    session.brought(target, copied.target)
     await session.pause_after(len(uids.ranges))
     if code := _copyuid(copied):
         session.send(r.Untagged(r.Condition.OK, "Moved", code))
-    await session.tell(may_expunge=True)
+    await session.tell(may_expunge=True, always=True)
     # After the VANISHED of a MOVE, HIGHESTMODSEQ: RFC 7162 3.2.10 and RFC 6851 4.4.
     modseq = f"HIGHESTMODSEQ {view.index.modseq}" if session.condstore and copied.source else None
     return done_within(session, Done("MOVE completed", modseq), lowest)

@@ -24,7 +24,7 @@ async def expunge(session: Session, command: Expunge) -> Done:
         doomed, lowest = newest_uids(session, doomed)
     if doomed:
         await view.mailbox.expunge(doomed, only=DELETED)
-    await session.tell(may_expunge=True)
+    await session.tell(may_expunge=True, always=True)
     code = f"HIGHESTMODSEQ {view.index.modseq}" if session.condstore and doomed else None
     return done_within(session, Done("EXPUNGE completed", code), lowest)
 

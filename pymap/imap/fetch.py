@@ -24,9 +24,9 @@ from pymap.imap.view import Batch, MailboxView, Slices, spans
 from pymap.wire import responses as r
 from pymap.wire.commands import Fetch, FetchAttribute, FetchItem
 from pymap.wire.errors import BadCommand, Refused
-from pymap.wire.types import NO_UIDS, SEEN, FlagOp, Section, SectionText, UidSet
+from pymap.wire.types import NO_UIDS, SEEN, FlagOp, Section, SectionText, SequenceSet, UidSet
 
-__all__ = ["fetch"]
+__all__ = ["fetch", "send_new"]
 
 PLAIN_BATCH = 1000  # messages, when only columns are asked for
 DIGEST_BATCH = 128  # messages, when the store has to look for each
@@ -103,6 +103,15 @@ async def fetch(session: Session, command: Fetch) -> Done:
         if not command.by_uid:
             raise MessageExpunged
     return done_within(session, Done("FETCH completed"), lowest)
+
+
+async def send_new(
+    session: Session, view: MailboxView, items: tuple[FetchItem, ...], uids: UidSet
+) -> None:
+    """Unasked FETCH responses for messages that the client has just been told of. The UID is in
+    each, for the client may know no other number.   RFC 5465 5.2, RFC 7162 3.2.4"""
+    plan = _plan(session, Fetch("*", SequenceSet(()), True, items), view)
+    await _send_all(session, view, plan, uids.slices(view.uids, view.exists))
 
 
 def changed_after(view: MailboxView, slices: Slices, modseq: int) -> Slices:

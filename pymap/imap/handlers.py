@@ -31,6 +31,7 @@ from pymap.imap.mailboxes import (
     subscribe,
     unsubscribe,
 )
+from pymap.imap.notify import notify
 from pymap.imap.search import search
 from pymap.imap.select import select
 from pymap.imap.session import Handler
@@ -66,6 +67,7 @@ HANDLERS: dict[type[c.Command], Handler] = {
     c.RLsub: rlsub,
     c.Namespace: namespace,
     c.Status: status,
+    c.Notify: notify,
     c.Append: append,
     c.Idle: idle,
     c.Close: close,

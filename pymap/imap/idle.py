@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
-from pymap.backend.errors import BackendError
 from pymap.imap.session import Done, Session
 from pymap.wire.commands import Idle
 from pymap.wire.errors import BadCommand
@@ -13,7 +10,8 @@ __all__ = ["idle"]
 
 
 async def idle(session: Session, command: Idle) -> Done:
-    """RFC 2177; without a selected mailbox there is no news, which is fine.
+    """RFC 2177; without a selected mailbox there is no news, which is fine. After NOTIFY it tells
+    exactly what that has asked for (RFC 5465 4).
 
     However many changes come in, a client that is woken once pulls once and is written to once.
     """
@@ -24,9 +22,7 @@ async def idle(session: Session, command: Idle) -> Done:
     try:
         line = None
         while line is None:
-            if session.view is not None:
-                with suppress(BackendError):  # the store is away; the next wake-up tells all
-                    await session.tell(may_expunge=True)
+            await session.push(may_expunge=True)
             line = await peer.line()
     finally:
         if view is not None:

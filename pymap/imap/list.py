@@ -14,7 +14,9 @@ from pymap.wire import responses as r
 from pymap.wire.commands import List, ListReturn, ListSelect, Lsub, RList, RLsub
 from pymap.wire.errors import Refused
 
-__all__ = ["any_of", "list_", "list_entry", "lsub", "matcher", "rlist", "rlsub"]
+__all__ = [
+    "Tree", "any_of", "list_", "list_entry", "lsub", "matcher", "rlist", "rlsub", "superiors",
+]  # fmt: skip
 
 _RUNS = re.compile(r"[*%]{2,}")
 _WILDCARDS = re.compile(r"[*%]")
@@ -91,7 +93,7 @@ def any_of(patterns: Sequence[str]) -> Callable[[str], bool]:
     return lambda name: any(matches(name) for matches in (for_inbox if name == INBOX else matchers))
 
 
-class _Tree:
+class Tree:
     """The mailboxes of an account and what LIST says of each: looked up, not searched."""
 
     def __init__(
@@ -103,8 +105,8 @@ class _Tree:
         self.infos = {info.name: info for info in infos}
         self.subscribed = subscribed
         self.remote = remote  # those that are on other servers
-        self.parents = {above for name in (*self.infos, *remote) for above in _superiors(name)}
-        self.parents_of_subscribed = {above for name in subscribed for above in _superiors(name)}
+        self.parents = {above for name in (*self.infos, *remote) for above in superiors(name)}
+        self.parents_of_subscribed = {above for name in subscribed for above in superiors(name)}
 
     def names(self) -> set[str]:
         """Everything that exists, levels that are no mailboxes included."""
@@ -136,26 +138,27 @@ class _Tree:
         return found
 
 
-def _superiors(name: str) -> Iterable[str]:
+def superiors(name: str) -> Iterable[str]:
+    """The levels above, the highest first."""
     at = name.find(DELIMITER)
     while at >= 0:
         yield name[:at]
         at = name.find(DELIMITER, at + 1)
 
 
-async def _tree(session: Session, with_remote: bool = False) -> _Tree:
+async def _tree(session: Session, with_remote: bool = False) -> Tree:
     """With what is on other servers, or without: then nothing is told of it.   RFC 2193 3"""
     account, extensions = session.authenticated(), session.extensions
     infos, subscribed = await account.mailboxes(), await account.subscriptions()
     if not extensions.mailbox_referrals:
-        return _Tree(infos, subscribed)
+        return Tree(infos, subscribed)
     infos = [info for info in infos if not is_remote(extensions, info.name)]
     subscribed = frozenset(name for name in subscribed if not is_remote(extensions, name))
     if not with_remote:
-        return _Tree(infos, subscribed)
+        return Tree(infos, subscribed)
     # Who subscribes to them does so on their server: here, all of them are.
     remote = remote_names(extensions)
-    return _Tree(infos, subscribed | remote, remote)
+    return Tree(infos, subscribed | remote, remote)
 
 
 async def list_entry(session: Session, name: str, supplied: str) -> r.ListResponse:

@@ -137,6 +137,7 @@ async def create(session: Session, command: Create) -> Done:
     shown = session.shown(name)
     if session.rev2 and command.supplied.removesuffix(session.delimiter) != shown:
         session.send(r.ListResponse(shown, (), session.delimiter, old_name=command.supplied))
+    session.did(name)
     return Done("CREATE completed", f"MAILBOXID ({made.id})")
 
 
@@ -148,6 +149,7 @@ async def delete(session: Session, command: Delete) -> Done:
     if is_own:
         # The client throws away the mailbox that it has selected: no reason for BYE.
         session.deselect()
+    session.did(name)
     return Done("DELETE completed")
 
 
@@ -160,18 +162,23 @@ async def _id_of(session: Session, name: str) -> str | None:
 
 async def rename(session: Session, command: Rename) -> Done:
     await rename_mailbox(session.authenticated(), session.limits, command.mailbox, command.new_name)
+    session.did(command.mailbox, command.new_name.removesuffix(DELIMITER))
     return Done("RENAME completed")
 
 
 async def subscribe(session: Session, command: Subscribe) -> Done:
     """Names that do not exist may be subscribed: RFC 9051 6.3.7 lets the server choose, and clients
     subscribe before they create."""
-    await session.authenticated().subscribe(check_name(command.mailbox, session.limits))
+    name = check_name(command.mailbox, session.limits)
+    await session.authenticated().subscribe(name)
+    session.did(name)
     return Done("SUBSCRIBE completed")
 
 
 async def unsubscribe(session: Session, command: Unsubscribe) -> Done:
-    await session.authenticated().unsubscribe(command.mailbox.removesuffix(DELIMITER))
+    name = command.mailbox.removesuffix(DELIMITER)
+    await session.authenticated().unsubscribe(name)
+    session.did(name)
     return Done("UNSUBSCRIBE completed")
 
 

@@ -18,6 +18,7 @@ from pymap.auth.channel import network, plain
 from pymap.backend.api import Backend
 from pymap.backend.errors import BackendError
 from pymap.backend.opened import OpenMailboxes
+from pymap.backend.watched import WatchedAccounts
 from pymap.config import ExtensionConfig
 from pymap.imap.client import Client, SessionInfo
 from pymap.imap.proxy import parse_networks
@@ -69,6 +70,7 @@ class Server:
         self.proxy_from = parse_networks(proxy_from)
         self.extensions = extensions or ExtensionConfig()
         self.open_mailboxes = OpenMailboxes()
+        self.watched_accounts = WatchedAccounts(backend)
         self.observers: list[Observer] = []
         self.reloaders: dict[str, Callable[[], Awaitable[None]]] = {}
         """What `reload` does, by a name for people."""

@@ -18,13 +18,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from time import perf_counter
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from pymap.auth.authenticator import Authenticator, Login
 from pymap.auth.channel import Channel
-from pymap.backend.api import Account, Backend
+from pymap.backend.api import Account, Backend, Mailbox
 from pymap.backend.errors import FAULTS, BackendError, MailboxGone
 from pymap.backend.opened import OpenMailboxes
+from pymap.backend.watched import WatchedAccounts
 from pymap.config import ExtensionConfig
 from pymap.imap.columns import flag_lines
 from pymap.imap.languages import Language
@@ -37,7 +38,10 @@ from pymap.wire.capabilities import CAPABILITIES, Extension, Needs
 from pymap.wire.commands import Command, Select
 from pymap.wire.connection import BadEvent, Connection, Ready, State
 from pymap.wire.errors import BadCommand, Refused
-from pymap.wire.types import NO_UIDS, swap_delimiter
+from pymap.wire.types import NO_UIDS, UidSet, swap_delimiter
+
+if TYPE_CHECKING:
+    from pymap.imap.notified import Notified
 
 __all__ = ["THREAD", "Disconnect", "Done", "Handler", "Peer", "Session", "uid_required"]
 
@@ -138,8 +142,8 @@ class Session:
     __slots__ = (
         "_account_manager", "account", "authenticated_as", "authenticator", "backend",
         "bad_commands", "commands", "connection", "enabled", "extensions", "failed_logins",
-        "handlers", "language", "limits", "mailbox_name", "open_mailboxes", "peer", "running",
-        "user", "view",
+        "handlers", "language", "limits", "mailbox_name", "notified", "open_mailboxes", "peer",
+        "running", "user", "view", "watched_accounts",
     )  # fmt: skip
 
     def __init__(
@@ -149,6 +153,7 @@ class Session:
         backend: Backend,
         authenticator: Authenticator,
         open_mailboxes: OpenMailboxes,
+        watched_accounts: WatchedAccounts,
         handlers: dict[type[Command], Handler],
         extensions: ExtensionConfig,
     ) -> None:
@@ -158,6 +163,7 @@ class Session:
         self.backend = backend
         self.authenticator = authenticator
         self.open_mailboxes = open_mailboxes
+        self.watched_accounts = watched_accounts
         self.handlers = handlers
         self.extensions = extensions
         self.user: str | None = None  # whose account it is
@@ -166,6 +172,7 @@ class Session:
         self._account_manager: AbstractAsyncContextManager[Account] | None = None
         self.view: MailboxView | None = None
         self.mailbox_name = ""  # by which the view was selected
+        self.notified: Notified | None = None  # until NOTIFY is used, news is told as RFC 9051 says
         self.enabled: frozenset[str] = frozenset()
         self.language: Language | None = None  # of texts, if it was asked for
         self.commands = 0
@@ -307,9 +314,14 @@ class Session:
     async def close(self) -> None:
         """Leave the account, however the session ended."""
         self.view = None
+        notified, self.notified = self.notified, None
         manager, self._account_manager = self._account_manager, None
-        if manager is not None:
-            await manager.__aexit__(None, None, None)
+        try:
+            if notified is not None:
+                await notified.close()
+        finally:
+            if manager is not None:
+                await manager.__aexit__(None, None, None)
 
     # -- saying things --
 
@@ -370,6 +382,8 @@ class Session:
             except Disconnect:
                 self.send(answer)
                 raise
+        if self.notified is not None:
+            await self.notified.after_command()
         self.send(answer)
         self._note(type(command), answer.condition, began)
 
@@ -427,6 +441,16 @@ class Session:
         for observer in self.peer.observers:
             observer.backend_failed(code)
 
+    def did(self, *names: str) -> None:
+        """A command of this client has changed something about these names."""
+        if self.notified is not None:
+            self.notified.own_names.update(names)
+
+    def brought(self, target: Mailbox, uids: UidSet) -> None:
+        """A command of this client has brought messages into a mailbox."""
+        if self.notified is not None:
+            self.notified.own_messages[target.id] = uids
+
     async def pause_after(self, ranges: int) -> None:
         """Let others have their turn behind a step over a set of so many ranges, if that took
         long. The client's numbers hold: only `tell` moves them."""
@@ -435,9 +459,10 @@ class Session:
 
     # -- news of the selected mailbox --
 
-    async def tell(self, may_expunge: bool) -> None:
-        """Tell what happened in the selected mailbox since it was last told."""
-        view = self.selected()
+    async def tell(self, may_expunge: bool, always: bool = False) -> None:
+        """Tell what happened in the selected mailbox since it was last told; a client that wants
+        no news of it, if `always`."""
+        view, notified = self.selected(), self.notified
         try:
             await view.opened.sync()
         except MailboxGone as error:
@@ -445,6 +470,9 @@ class Session:
             # selected client back to the authenticated state.   RFC 2180 3.3
             self.bye(str(error))
             raise Disconnect from error
+        if notified is not None and not notified.selected.messages and not always:
+            return
+        first = view.uid_next
         news = view.news(may_expunge)
         if news is None:
             return
@@ -454,7 +482,25 @@ class Session:
                 view.recent |= await view.mailbox.claim_recent(peek=view.readonly)
             except BackendError as error:
                 log.warning("%s: no recent messages: %s", self.peer.name, error)
+        if notified is not None and notified.selected.messages and not notified.selected.flags:
+            news = news._replace(changed=[])
         self._send_news(view, news)
+        if notified is not None and news.exists is not None:
+            await notified.send_new(view, first)
+
+    async def push(self, may_expunge: bool = False) -> None:
+        """Tell all that is new, while no command runs or IDLE does; there EXPUNGE may be sent."""
+        notified = self.notified
+        try:
+            if self.view is not None:
+                now = notified is not None and not notified.selected.delayed
+                await self.tell(may_expunge or now)
+        except BackendError as error:
+            log.debug("%s: no news of the mailbox: %s", self.peer.name, error)
+            if notified is not None:  # else the next wake-up tells all
+                notified.try_again()
+        if notified is not None:
+            await notified.tell()
 
     def _send_news(self, view: MailboxView, news: News) -> None:
         if news.vanished:
@@ -478,8 +524,10 @@ class Session:
             self.send(r.Flags(view.index.flags.known()))
 
     def send_flags(self, view: MailboxView, slices: Slices) -> None:
-        """Unsolicited FETCH responses: UID is told with QRESYNC (RFC 7162 3.2.4), and always
-        when IMAP4rev2 is enabled; MODSEQ after CONDSTORE (RFC 7162 3.1.2)."""
+        """Unsolicited FETCH responses: UID is told with QRESYNC (RFC 7162 3.2.4), after NOTIFY
+        (RFC 5465 5.1), and always when IMAP4rev2 is enabled; MODSEQ after CONDSTORE (RFC 7162
+        3.1.2)."""
+        uid = self.qresync or self.rev2 or self.notified is not None
         for start, stop in spans(slices, 1000):
             batch = view.batch(start, stop)
-            self.peer.write(flag_lines(view, batch, self.qresync or self.rev2, self.condstore))
+            self.peer.write(flag_lines(view, batch, uid, self.condstore))

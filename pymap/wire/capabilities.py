@@ -66,6 +66,7 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension("MOVE", "RFC 6851", "Move messages in one step"),
     Extension("MULTIAPPEND", "RFC 3502", "Many messages in one APPEND, all or none"),
     Extension("NAMESPACE", "RFC 2342", "Where a client's mailboxes are"),
+    Extension("NOTIFY", "RFC 5465", "News of all mailboxes, at any time"),
     Extension("OBJECTID", "RFC 8474", "Ids that survive renames and moves"),
     Extension("QRESYNC", "RFC 7162", "Resynchronise in one round trip", can_enable=True),
     Extension("SAVEDATE", "RFC 8514", "When a message came into its mailbox"),

@@ -24,6 +24,8 @@ __all__ = [
     "Create",
     "Delete",
     "Enable",
+    "Event",
+    "EventGroup",
     "Expunge",
     "Fetch",
     "FetchAttribute",
@@ -39,8 +41,10 @@ __all__ = [
     "Lsub",
     "Message",
     "Move",
+    "MailboxFilter",
     "Namespace",
     "Noop",
+    "Notify",
     "QResync",
     "RList",
     "RLsub",
@@ -372,6 +376,51 @@ class FetchItem:
     section: Section = Section()  # noqa: RUF009  an immutable NamedTuple
     partial: tuple[int, int] | None = None
     peek: bool = True
+
+
+class Event(Enum):
+    """What NOTIFY can tell of.   RFC 5465 5"""
+
+    MESSAGE_NEW = "MessageNew"
+    MESSAGE_EXPUNGE = "MessageExpunge"
+    FLAG_CHANGE = "FlagChange"
+    ANNOTATION_CHANGE = "AnnotationChange"
+    MAILBOX_NAME = "MailboxName"
+    SUBSCRIPTION_CHANGE = "SubscriptionChange"
+    MAILBOX_METADATA_CHANGE = "MailboxMetadataChange"
+    SERVER_METADATA_CHANGE = "ServerMetadataChange"
+
+
+class MailboxFilter(Enum):
+    """filter-mailboxes.   RFC 5465 6"""
+
+    SELECTED = "SELECTED"
+    SELECTED_DELAYED = "SELECTED-DELAYED"
+    INBOXES = "INBOXES"
+    PERSONAL = "PERSONAL"
+    SUBSCRIBED = "SUBSCRIBED"
+    SUBTREE = "SUBTREE"
+    MAILBOXES = "MAILBOXES"
+
+
+@dataclass(frozen=True, slots=True)
+class EventGroup:
+    """No `events` is NONE. `unknown` are events that no RFC we know of defines; `fetch` is what
+    MessageNew asks for."""
+
+    filter: MailboxFilter
+    mailboxes: tuple[str, ...] = ()
+    events: frozenset[Event] = frozenset()
+    unknown: tuple[str, ...] = ()
+    fetch: tuple[FetchItem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Notify(Command):
+    """RFC 5465 3.1; no `groups` is NOTIFY NONE."""
+
+    groups: tuple[EventGroup, ...] = ()
+    status: bool = False
 
 
 @dataclass(frozen=True, slots=True)

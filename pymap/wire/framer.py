@@ -112,6 +112,11 @@ class Framer:
         return bytes(self._text)
 
     @property
+    def between(self) -> bool:
+        """Whether nothing of a next command has come yet."""
+        return not self._buffer and not self._text
+
+    @property
     def waiting(self) -> int:
         """Octets received and not yet given out."""
         return len(self._buffer)

@@ -22,6 +22,7 @@ from pymap.wire.framer import Frame
 from pymap.wire.parse_append import append
 from pymap.wire.parse_fetch import fetch
 from pymap.wire.parse_list import list_, lsub, rlist, rlsub, status
+from pymap.wire.parse_notify import notify
 from pymap.wire.parse_search import search, sort, thread
 from pymap.wire.parse_select import examine, select
 from pymap.wire.scanner import Scanner
@@ -360,6 +361,7 @@ COMMANDS: dict[bytes, CommandSpec] = {
     b"RLSUB": CommandSpec(rlsub, _AUTH),
     b"NAMESPACE": CommandSpec(_bare(c.Namespace), _AUTH),
     b"STATUS": CommandSpec(status, _AUTH),
+    b"NOTIFY": CommandSpec(notify, _AUTH),
     b"APPEND": CommandSpec(append, _AUTH),
     b"IDLE": CommandSpec(_bare(c.Idle), _AUTH),
     b"CLOSE": CommandSpec(_bare(c.Close), _SELECTED),

@@ -13,7 +13,7 @@ from pymap.wire.framer import Frame
 from pymap.wire.scanner import Scanner
 from pymap.wire.types import MAX_NUMBER, Section, SectionText
 
-__all__ = ["fetch"]
+__all__ = ["fetch", "fetch_items"]
 
 _ITEM = re.compile(rb"[A-Za-z0-9.]+")
 _PART = re.compile(rb"(?:[1-9]\d{0,9})(?:\.[1-9]\d{0,9})*")
@@ -79,30 +79,35 @@ def _cached(rest: bytes, limits: Limits) -> _Arguments:
 
 def _arguments(s: Scanner, limits: Limits) -> _Arguments:
     """What stands behind the sequence set."""
-    items: list[FetchItem] = []
-    cost = 0
-    if s.accept(b"("):
-        while not s.accept(b")"):
-            if items:
-                s.sp()
-            item = _item(s)
-            items.append(item)
-            cost += 1 + len(item.section.fields)
-            if cost > limits.fetch_items:
-                raise BadCommand("Too many data items")
-        if not items:
-            raise BadCommand("Expected a data item")
+    if s.at(b"("):
+        items = fetch_items(s, limits)
     elif (macro := _ITEM.match(s.text, s.pos)) and macro[0].upper() in _MACROS:
         s.pos = macro.end()
-        items += [_PLAIN[a.value.encode("ascii")] for a in _MACROS[macro[0].upper()]]
+        items = tuple(_PLAIN[a.value.encode("ascii")] for a in _MACROS[macro[0].upper()])
     else:
-        items.append(_item(s))
-        cost = 1 + len(items[0].section.fields)
-    if cost > limits.fetch_items:
+        items = (_item(s),)
+    if sum(1 + len(item.section.fields) for item in items) > limits.fetch_items:
         raise BadCommand("Too many data items")
     changed_since, vanished = _modifiers(s) if s.accept(b" ") else (None, False)
-    # The same item twice is answered once.
-    return _Arguments(tuple(dict.fromkeys(items)), changed_since, vanished)
+    return _Arguments(items, changed_since, vanished)
+
+
+def fetch_items(s: Scanner, limits: Limits) -> tuple[FetchItem, ...]:
+    """ "(" fetch-att *(SP fetch-att) ")": the same item twice is answered once."""
+    items: list[FetchItem] = []
+    cost = 0
+    s.expect(b"(")
+    while not s.accept(b")"):
+        if items:
+            s.sp()
+        item = _item(s)
+        items.append(item)
+        cost += 1 + len(item.section.fields)
+        if cost > limits.fetch_items:
+            raise BadCommand("Too many data items")
+    if not items:
+        raise BadCommand("Expected a data item")
+    return tuple(dict.fromkeys(items))
 
 
 def _item(s: Scanner) -> FetchItem:

@@ -32,6 +32,8 @@ def numbers(*ranges: tuple[int, int]) -> SequenceSet:
     return SequenceSet(ranges)
 
 
+E, F = c.Event, c.MailboxFilter
+MESSAGES = frozenset((E.MESSAGE_NEW, E.MESSAGE_EXPUNGE))
 STAR = (0, 0)
 SAVED = SequenceSet((), saved=True)
 TWO_TO_FOUR = numbers((2, 4))
@@ -249,6 +251,26 @@ COMMANDS: list[tuple[bytes, c.Command]] = [
      c.RList("a", "#news.", ("comp.%",), frozenset({ListSelect.REMOTE}))),
     (b'a RLSUB "#news." "comp.%"\r\n', c.RLsub("a", "#news.", "comp.%")),
     (b"a LSUB {0}\r\n %\r\n", c.Lsub("a", "", "%")),
+    # NOTIFY.   RFC 5465 8
+    (b"a NOTIFY NONE\r\n", c.Notify("a")),
+    (b"a NOTIFY SET (SELECTED NONE)\r\n", c.Notify("a", (c.EventGroup(F.SELECTED),))),
+    (b"a NOTIFY SET STATUS (SELECTED-DELAYED (MessageNew (UID FLAGS) MessageExpunge FlagChange))"
+     b" (SUBTREE (Lists inbox) (MessageExpunge MessageNew)) (MAILBOXES {4+}\r\nmisc (MailboxName))"
+     b" (SUBSCRIBED (SubscriptionChange Sunrise))\r\n",
+     c.Notify("a", (
+         c.EventGroup(F.SELECTED_DELAYED, (), MESSAGES | {E.FLAG_CHANGE}, (),
+                      (c.FetchItem(c.FetchAttribute.UID), c.FetchItem(c.FetchAttribute.FLAGS))),
+         c.EventGroup(F.SUBTREE, ("Lists", "INBOX"), MESSAGES),
+         c.EventGroup(F.MAILBOXES, ("misc",), frozenset((E.MAILBOX_NAME,))),
+         c.EventGroup(F.SUBSCRIBED, (), frozenset((E.SUBSCRIPTION_CHANGE,)), ("SUNRISE",)),
+     ), status=True)),
+    (b"a NOTIFY SET (PERSONAL (AnnotationChange MessageExpunge MessageNew))"
+     b" (INBOXES (MailboxMetadataChange ServerMetadataChange))\r\n",
+     c.Notify("a", (
+         c.EventGroup(F.PERSONAL, (), MESSAGES | {E.ANNOTATION_CHANGE}),
+         c.EventGroup(F.INBOXES, (),
+                      frozenset((E.MAILBOX_METADATA_CHANGE, E.SERVER_METADATA_CHANGE))),
+     ))),
     # STATUS.   RFC 9051 6.3.11, RFC 3501 6.3.10, RFC 7162 3.1.7, RFC 8438 3, RFC 8474 4.3
     (b"a STATUS blurdybloop (UIDNEXT MESSAGES)\r\n",
      c.Status("a", "blurdybloop", (StatusItem.UIDNEXT, StatusItem.MESSAGES))),
@@ -440,6 +462,28 @@ BAD_COMMANDS = [
     b'a LSUB "" (a b)\r\n',
     b'a LSUB "" * RETURN ()\r\n',
     b'a LSUB ""\r\n',
+    b"a NOTIFY\r\n",
+    b"a NOTIFY SET\r\n",
+    b"a NOTIFY SET STATUS\r\n",
+    b"a NOTIFY NONE x\r\n",
+    b"a NOTIFY UNSET (SELECTED NONE)\r\n",
+    b"a NOTIFY SET (SELECTED NONE)(PERSONAL NONE)\r\n",
+    b"a NOTIFY SET (SELECTED)\r\n",
+    b"a NOTIFY SET (SELECTED ())\r\n",
+    b"a NOTIFY SET (SELECTED MessageNew)\r\n",
+    b"a NOTIFY SET (SELECTED (MessageNew))\r\n",
+    b"a NOTIFY SET (SELECTED (MessageExpunge))\r\n",
+    b"a NOTIFY SET (SELECTED (MessageNew () MessageExpunge))\r\n",
+    b"a NOTIFY SET (SELECTED (MessageNew (FOO) MessageExpunge))\r\n",
+    b"a NOTIFY SET (SELECTED (MessageExpunge (UID) MessageNew))\r\n",
+    b"a NOTIFY SET (SELECTED (MailboxName))\r\n",
+    b"a NOTIFY SET (SELECTED NONE) (SELECTED NONE)\r\n",
+    b"a NOTIFY SET (PERSONAL (FlagChange))\r\n",
+    b"a NOTIFY SET (PERSONAL (AnnotationChange))\r\n",
+    b"a NOTIFY SET (PERSONAL (MessageNew (UID) MessageExpunge))\r\n",
+    b"a NOTIFY SET (SUBTREE (MailboxName))\r\n",
+    b"a NOTIFY SET (MAILBOXES () (MailboxName))\r\n",
+    b"a NOTIFY SET (MAILBOXES x)\r\n",
     b"a STATUS\r\n",
     b"a STATUS x\r\n",
     b"a STATUS x MESSAGES\r\n",
@@ -684,7 +728,7 @@ STATES = {
     "nonauth": [b"STARTTLS", b"AUTHENTICATE PLAIN", b"LOGIN a b"],
     "auth": [
         b"ENABLE X", b"SELECT x", b"EXAMINE x", b"CREATE x", b"DELETE x", b"RENAME x y",
-        b"SUBSCRIBE x", b"UNSUBSCRIBE x", b"LIST x y", b"LSUB x y", b"NAMESPACE",
+        b"SUBSCRIBE x", b"UNSUBSCRIBE x", b"LIST x y", b"LSUB x y", b"NAMESPACE", b"NOTIFY NONE",
         b"STATUS x (MESSAGES)", b"APPEND x {1+}\r\nx", b"IDLE", b"UNAUTHENTICATE",
         b"COMPRESS DEFLATE", b'RLIST "" *', b'RLSUB "" *',
     ],

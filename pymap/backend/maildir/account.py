@@ -29,6 +29,7 @@ from pymap.backend.maildir.properties import (
     MaildirProperties,
 )
 from pymap.backend.maildir.store import MaildirStore
+from pymap.backend.maildir.tree import MOVES
 
 __all__ = ["MaildirAccount"]
 
@@ -36,6 +37,7 @@ log = logging.getLogger("pymap.maildir")
 
 INBOX = "INBOX"
 AT_ONCE = 16  # mailboxes opened for the first time
+TRIES, PAUSE_S = 50, 0.01  # of a listing; other programs may change the tree without end
 SETTLE_S = 1.0
 POLL_SHARE = 20  # without inotify, looking for mailboxes takes a twentieth of the time
 _T = TypeVar("_T")
@@ -254,6 +256,22 @@ class MaildirAccount(Account):
         await self._store.workers.finish(self._in_thread(self._subscriptions.remove, name))
 
     # -- news --
+
+    async def listing(self) -> Listing:
+        """A rename of many folders is one change, so no listing is taken in the middle of it."""
+        for _ in range(TRIES):
+            before = await self._reading(self._moment)
+            found = await super().listing()
+            if before is not None and before == await self._reading(self._moment):
+                break
+            await asyncio.sleep(PAUSE_S)
+        return found
+
+    def _moment(self) -> int | None:
+        """What is another after each change; None in the middle of one of several steps."""
+        if os.path.lexists(f"{self.root}/{MOVES}"):
+            return None
+        return os.stat(self.root).st_mtime_ns
 
     async def wait(self, known: Listing) -> None:
         watch = NamesWatch(self._store.watcher)

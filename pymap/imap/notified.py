@@ -1,0 +1,398 @@
+"""What NOTIFY has asked for, and what the client has been told since: RFC 5465.
+
+Rule 1: a wake-up carries no data. What is told is what the store says now, where that is another
+        thing than what was told last: so a client that reads slowly, or changes that come by the
+        hundred, cost one response.
+Rule 2: listeners are called in the middle of whatever happens. They note what is to be looked
+        at, and wake the peer; `tell` looks, at the end of a command, within IDLE, or when nothing
+        runs.
+Rule 3: what is watched is watched once in this process, for all sessions: mailboxes by
+        `OpenMailbox.listen`, the names of an account by `WatchedAccount`.
+Rule 4: what the client has done itself it is not told of (RFC 5465 5), unless others have come in
+        between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from bisect import bisect_left
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from pymap.backend.api import Listing, MailboxStatus
+from pymap.backend.errors import BackendError, MailboxGone, MailboxNotFound
+from pymap.backend.opened import OpenMailbox
+from pymap.backend.watched import WatchedAccount
+from pymap.imap.fetch import send_new
+from pymap.imap.interests import Interests, Selected
+from pymap.imap.list import Tree
+from pymap.imap.name_changes import name_changes
+from pymap.imap.session import Disconnect
+from pymap.imap.view import MailboxView
+from pymap.wire import responses as r
+from pymap.wire.commands import Event, EventGroup
+from pymap.wire.errors import Refused
+from pymap.wire.types import NO_UIDS, UidSet
+
+if TYPE_CHECKING:
+    from pymap.imap.session import Session
+
+__all__ = ["Notified"]
+
+log = logging.getLogger("pymap.session")
+
+RETRY_S = 1.0
+BREATH = 50  # mailboxes looked at until others get their turn
+OVERFLOW = "NOTIFICATIONOVERFLOW"
+EMPTY = MailboxStatus(0, 0, 0, 0, 0, 0, uid_next=1, modseq=0)
+
+
+class _Followed:
+    """A mailbox of whose messages the client is told by STATUS."""
+
+    __slots__ = ("events", "id", "name", "opened", "owner", "told")
+
+    def __init__(self, owner: Notified, name: str, opened: OpenMailbox) -> None:
+        self.owner = owner
+        self.name = name
+        self.opened = opened
+        self.id = opened.mailbox.id
+        self.events: frozenset[Event] = frozenset()
+        self.told: MailboxStatus | None = None  # None: whatever it is, it is news
+
+    def changed(self) -> None:
+        self.owner.dirty[self] = None
+        if not self.owner.is_selected(self):
+            self.owner.wake()
+
+
+class Notified:
+    __slots__ = (
+        "_account", "_followed", "_incomplete", "_listing", "_retry", "_user", "_view", "dirty",
+        "interests", "own_messages", "own_names", "session",
+    )  # fmt: skip
+
+    def __init__(self, session: Session, groups: Sequence[EventGroup]) -> None:
+        """Nothing is watched until `start`."""
+        self.session = session
+        self.interests = Interests(groups)
+        self.dirty: dict[_Followed, None] = {}
+        """What is to be looked at, in the order in which it was heard of."""
+        self.own_names: set[str] = set()
+        self.own_messages: dict[str, UidSet] = {}
+        """What the command that runs has changed: names, and UIDs by the id of their mailbox."""
+        self._user = session.user or ""
+        self._account: WatchedAccount | None = None
+        self._listing = Listing(frozenset(), frozenset())
+        self._followed: dict[str, _Followed] = {}
+        self._incomplete = False  # some mailbox could not be opened
+        self._view: MailboxView | None = None  # whose mailbox is listened to
+        self._retry: asyncio.TimerHandle | None = None
+
+    @property
+    def selected(self) -> Selected:
+        return self.interests.selected
+
+    def wake(self) -> None:
+        self.session.peer.wake()
+
+    def is_selected(self, followed: _Followed) -> bool:
+        """Then its news is told as that of the selected mailbox, or not at all: RFC 5465 3.1."""
+        view = self.session.view
+        return view is not None and view.opened is followed.opened
+
+    # -- beginning and end --
+
+    async def start(self, tell_status: bool) -> None:
+        """Watch what is asked for, and with `tell_status` tell where it stands. Raises Refused for
+        more mailboxes than may be watched, and BackendError."""
+        if not self.interests:
+            return
+        account = await self.session.watched_accounts.listen(self._user, self.wake)
+        self._account, self._listing = account, account.listing
+        await self._follow(first=True)
+        if not tell_status:
+            return
+        # "for a mailbox other than the currently selected mailbox": RFC 5465 3.1
+        for followed in self._followed.values():
+            if followed.told is not None and not self.is_selected(followed):
+                items = ["MESSAGES", "UIDNEXT", "UIDVALIDITY"]
+                if Event.FLAG_CHANGE in followed.events:
+                    items += ["UNSEEN", "HIGHESTMODSEQ"]
+                self._send_status(followed, followed.told, items)
+
+    async def close(self) -> None:
+        """Nothing is watched any more."""
+        if self._retry is not None:
+            self._retry.cancel()
+        self._unfollow_view()
+        for followed in self._followed.values():
+            followed.opened.unlisten(followed.changed)
+        self._followed.clear()
+        self.dirty.clear()
+        if self._account is not None:
+            self._account = None
+            await self.session.watched_accounts.unlisten(self._user, self.wake)
+
+    async def _give_up(self) -> None:
+        """As after NOTIFY NONE.   RFC 5465 5.8"""
+        await self.close()
+        self.interests = Interests(())
+        self.session.send(r.Untagged(r.Condition.OK, "NOTIFY has been ended", OVERFLOW))
+
+    # -- telling --
+
+    async def after_command(self) -> None:
+        """Tell what is left to tell before the tagged response. The news of the selected mailbox
+        has just been told, as far as the command allows it."""
+        await self._follow_view()
+        if self.own_messages:
+            # The wake-up may be under way still; now it can be told who has done this.
+            own = [it for it in self._followed.values() if it.id in self.own_messages]
+            self.dirty.update(dict.fromkeys(own))
+        await self.tell()
+        self.own_names.clear()
+        self.own_messages.clear()
+        view, selected = self.session.view, self.selected
+        if view is not None and selected.messages and not selected.delayed:
+            if view.told != view.index.modseq:
+                self.wake()  # expunges that the command held back
+
+    async def tell(self) -> None:
+        """Tell what is new of names and of mailboxes that are not selected."""
+        try:
+            await self._tell()
+        except BackendError as error:
+            log.debug("%s: no news: %s", self.session.peer.name, error)
+            self.try_again()
+        except Refused:
+            await self._give_up()
+        except Disconnect:
+            raise
+        except Exception:
+            log.exception("%s: telling news failed", self.session.peer.name)
+            await self._give_up()
+
+    def try_again(self) -> None:
+        """The store is away, and may not wake anybody when it is back."""
+        if self._retry is None:
+            self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._try)
+
+    def _try(self) -> None:
+        self._retry = None
+        self.wake()
+
+    async def _tell(self) -> None:
+        account = self._account
+        if account is not None:
+            if self.own_names:
+                await account.pull()
+            if account.listing is not self._listing or self._incomplete:
+                await self._tell_names(account)
+        dirty, self.dirty = self.dirty, {}
+        try:
+            for at, followed in enumerate(tuple(dirty), 1):
+                if self._followed.get(followed.name) is followed:
+                    await self._tell_status(followed)
+                del dirty[followed]
+                if at % BREATH == 0:
+                    await self.session.peer.breathe()
+        finally:
+            self.dirty = dirty | self.dirty
+
+    async def send_new(self, view: MailboxView, first: int) -> None:
+        """What MessageNew asks for of the messages from UID `first` on, which the client has just
+        been told of. Those that it has brought itself it knows.   RFC 5465 5.2"""
+        if not self.selected.fetch:
+            return
+        start = bisect_left(view.uids, first, 0, view.exists)
+        uids = UidSet.from_sorted(view.uids[start : view.exists])
+        uids -= self.own_messages.get(view.mailbox.id, NO_UIDS)
+        try:
+            await send_new(self.session, view, self.selected.fetch, uids)
+        except (BackendError, Refused) as error:
+            log.debug("%s: new messages not fetched: %s", self.session.peer.name, error)
+
+    # -- the selected mailbox --
+
+    async def _follow_view(self) -> None:
+        """Listen to the mailbox that is selected now, whichever that is."""
+        view = self.session.view
+        if view is self._view:
+            return
+        left = self._unfollow_view()
+        if view is not None:
+            self._view = view
+            if self.selected.messages:
+                view.opened.listen(self.wake)
+                self.wake()  # something may have come since it was told
+        for followed in self._followed.values():
+            if left is not None and followed.opened is left.opened:
+                await self._left(followed, left)
+
+    def _unfollow_view(self) -> MailboxView | None:
+        view, self._view = self._view, None
+        if view is not None and self.selected.messages:
+            view.opened.unlisten(self.wake)
+        return view
+
+    async def _left(self, followed: _Followed, view: MailboxView) -> None:
+        """The mailbox is no longer selected. What was told of it as such need not be told again."""
+        try:
+            now = await followed.opened.mailbox.status()
+        except BackendError:
+            self.dirty[followed] = None
+            return
+        if now.modseq == view.told:
+            followed.told = now
+        else:
+            self.dirty[followed] = None
+
+    # -- STATUS of others --
+
+    async def _tell_status(self, followed: _Followed) -> None:
+        """RFC 5465 5.1 to 5.3"""
+        if self.is_selected(followed):
+            return
+        try:
+            now = await followed.opened.mailbox.status()
+        except MailboxGone:
+            await self._replace(followed)  # or it is deleted, which the listing tells
+            return
+        told, followed.told = followed.told, now
+        if told is None:
+            self._send_status(followed, now, ["MESSAGES", "UIDNEXT", "UIDVALIDITY"])
+            return
+        if await self._is_own(followed, told, now):
+            return
+        items = []
+        if (now.messages, now.uid_next) != (told.messages, told.uid_next):
+            items += ["MESSAGES", "UIDNEXT"]
+        if Event.FLAG_CHANGE in followed.events and now.unseen != told.unseen:
+            items.append("UNSEEN")
+        moved = self.session.condstore and now.modseq != told.modseq and told is not EMPTY
+        if items or (moved and Event.FLAG_CHANGE in followed.events):
+            items.append("UIDVALIDITY")
+            self._send_status(followed, now, items)
+
+    async def _is_own(self, followed: _Followed, told: MailboxStatus, now: MailboxStatus) -> bool:
+        """Whether all that happened since is that the client has brought messages."""
+        own = self.own_messages.get(followed.id)
+        if not own or told is EMPTY:
+            return False
+        changes = await followed.opened.mailbox.changes(told.modseq)
+        foreign = (changes.changed - own) or changes.vanished or not changes.complete
+        return changes.modseq == now.modseq and not foreign
+
+    def _send_status(self, followed: _Followed, now: MailboxStatus, items: list[str]) -> None:
+        """With HIGHESTMODSEQ once CONDSTORE is enabled: RFC 5465 5.2, 5.3."""
+        values = {
+            "MESSAGES": now.messages,
+            "UIDNEXT": now.uid_next,
+            "UIDVALIDITY": followed.opened.mailbox.uid_validity,
+            "UNSEEN": now.unseen,
+            "HIGHESTMODSEQ": now.modseq,
+        }
+        session = self.session
+        if session.condstore and "HIGHESTMODSEQ" not in items:
+            items.append("HIGHESTMODSEQ")
+        shown = [(item, str(values[item])) for item in items]
+        session.send(r.StatusResponse(session.shown(followed.name), shown))
+
+    # -- names --
+
+    async def _tell_names(self, account: WatchedAccount) -> None:
+        before, after = self._listing, account.listing
+        self._listing = after
+        session, tree, listed = self.session, None, set()
+        subscribed = before.subscriptions | after.subscriptions
+        for name, event, old_name in name_changes(before, after, self.own_names):
+            wanted = self.interests.of(name, name in subscribed)
+            if old_name is not None:
+                wanted |= self.interests.of(old_name, old_name in subscribed)
+            if event not in wanted or name in listed:
+                continue
+            listed.add(name)
+            # All attributes are to be right: RFC 5465 5.5.
+            tree = tree or Tree(after.mailboxes, after.subscriptions)
+            old = None if old_name is None else session.shown(old_name)
+            shown, delimiter = session.shown(name), session.delimiter
+            session.send(r.ListResponse(shown, tree.attributes(name), delimiter, old_name=old))
+        await self._follow()
+
+    async def _follow(self, first: bool = False) -> None:
+        """Listen to the mailboxes that are meant now. Raises Refused if they are too many."""
+        listing, followed = self._listing, self._followed
+        wanted: dict[str, frozenset[Event]] = {}
+        ids: dict[str, str] = {}
+        for info in listing.mailboxes:
+            events = self.interests.of(info.name, info.name in listing.subscriptions)
+            if info.id is not None and Event.MESSAGE_NEW in events:
+                wanted[info.name], ids[info.name] = events, info.id
+        if len(wanted) > self.session.limits.notify_mailboxes:
+            raise Refused(OVERFLOW, "Too many mailboxes")
+        self._incomplete = False
+        moved = {it.id: it for name, it in followed.items() if name not in wanted}
+        for at, name in enumerate(sorted(wanted), 1):
+            known = followed.get(name)
+            if known is None or known.id != ids[name]:
+                was_there = known is not None
+                if was_there:
+                    self._unfollow(name)
+                known = moved.pop(ids[name], None)
+                if known is not None:
+                    del followed[known.name]
+                    known.name = name
+                    followed[name] = known
+                else:
+                    known = await self._begin_to_follow(name, first, was_there)
+                    if at % BREATH == 0:
+                        await self.session.peer.breathe()
+            if known is not None:
+                known.events = wanted[name]
+        for name in followed.keys() - wanted.keys():
+            self._unfollow(name)
+
+    def _unfollow(self, name: str) -> None:
+        followed = self._followed.pop(name)
+        followed.opened.unlisten(followed.changed)
+        self.dirty.pop(followed, None)
+
+    async def _begin_to_follow(self, name: str, first: bool, was_there: bool) -> _Followed | None:
+        """A mailbox that comes in later is news if it has had messages, or if another of its name
+        was there before: then by its UIDVALIDITY (RFC 5465 5.1)."""
+        session = self.session
+        try:
+            mailbox = await session.authenticated().open(name)
+            followed = _Followed(self, name, session.open_mailboxes.get(mailbox))
+            self._followed[name] = followed
+            followed.opened.listen(followed.changed)
+            now = await mailbox.status()
+        except (MailboxNotFound, MailboxGone):
+            return self._followed.get(name)  # the next listing tells
+        except BackendError as error:
+            log.debug("%s: not followed: %s", session.peer.name, error)
+            if name in self._followed:
+                self._unfollow(name)
+            self._incomplete = True
+            self.try_again()
+            return None
+        if first or name in self.own_names:
+            followed.told = now
+        else:
+            followed.told = None if was_there else EMPTY
+            self.dirty[followed] = None
+        return followed
+
+    async def _replace(self, followed: _Followed) -> None:
+        """The mailbox is another one under the same name and id: its UIDs are void."""
+        try:
+            mailbox = await self.session.authenticated().open(followed.name)
+        except MailboxNotFound:
+            return
+        if mailbox.id == followed.id:
+            self._unfollow(followed.name)
+            known = await self._begin_to_follow(followed.name, first=False, was_there=True)
+            if known is not None:
+                known.events = followed.events

@@ -1,0 +1,39 @@
+"""NOTIFY: which news a client wants, of the selected mailbox and of others."""
+
+from __future__ import annotations
+
+from pymap.imap.notified import Notified
+from pymap.imap.session import Done, Session
+from pymap.wire.commands import Event, FetchAttribute, Notify
+from pymap.wire.errors import Refused
+
+__all__ = ["notify"]
+
+SUPPORTED = (
+    Event.MESSAGE_NEW, Event.MESSAGE_EXPUNGE, Event.FLAG_CHANGE, Event.MAILBOX_NAME,
+    Event.SUBSCRIPTION_CHANGE,
+)  # fmt: skip
+
+
+async def notify(session: Session, command: Notify) -> Done:
+    """RFC 5465 3.1. What fails leaves the last NOTIFY in force."""
+    for group in command.groups:
+        if group.unknown or not group.events <= set(SUPPORTED):
+            # NO, not BAD, and the names of all that are supported.
+            names = " ".join(event.value for event in SUPPORTED)
+            raise Refused(f"BADEVENT ({names})", "There are other events only")
+    fresh = Notified(session, command.groups)
+    try:
+        await fresh.start(command.status)
+        # A successful NOTIFY SET implies a NOOP: all that has come up is told, as before.
+        if session.view is not None and command.groups:
+            await session.tell(may_expunge=True, always=True)
+    except BaseException:
+        await fresh.close()
+        raise
+    if any(item.attribute is FetchAttribute.MODSEQ for item in fresh.selected.fetch):
+        session.enable("CONDSTORE")  # RFC 7162 3.1: what is asked for tells that it is known
+    old, session.notified = session.notified, fresh
+    if old is not None:
+        await old.close()
+    return Done("NOTIFY completed")
