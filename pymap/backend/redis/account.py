@@ -11,7 +11,7 @@ from pymap.backend.api import Account, Listing, MailboxInfo
 from pymap.backend.errors import CannotDo, LimitReached, MailboxNotFound
 from pymap.backend.redis.mailbox import LOOK_S, RedisMailbox
 from pymap.backend.redis.properties import RedisProperties
-from pymap.backend.redis.store import RedisStore
+from pymap.backend.redis.store import Channel, RedisStore
 
 __all__ = ["RedisAccount", "new_id"]
 
@@ -28,6 +28,7 @@ class RedisAccount(Account):
         self._store = store
         self._base = base
         self.properties = RedisProperties(lambda: store, base)
+        self._channel: Channel | None = None  # held while this account is
 
     async def mailboxes(self) -> Sequence[MailboxInfo]:
         names, uses = await self._store.run("list", self._base)
@@ -86,13 +87,9 @@ class RedisAccount(Account):
     async def wait(self, known: Listing) -> None:
         # What happened before this process was on the channel is told by the channel itself, as
         # it is joined: see `pubsub`.
-        channel = self._base + "names"
-        heard = self._store.listener.join(channel)
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_S):
-                    await heard.wait()
-        except asyncio.CancelledError:
-            self._store.listener.leave_now(channel)  # nobody wants to know any more
-            raise
+        self._channel = self._channel or self._store.names_channel(self._base)
+        heard = self._store.listener.join(self._channel.name)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LOOK_S):
+                await heard.wait()
         heard.clear()

@@ -56,13 +56,15 @@ class Listener:
                 self._task = self._loop.create_task(self._run())
         return event
 
-    def leave(self, channel: str) -> None:
-        """Called in any thread, and for channels that were never joined."""
+    def leave(self, channel: str, wanted: Callable[[], bool]) -> None:
+        """Unless it is `wanted` again by the time it could be left. Called in any thread, and for
+        channels that were never joined."""
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self.leave_now, channel)
+            self._loop.call_soon_threadsafe(self._leave, channel, wanted)
 
-    def leave_now(self, channel: str) -> None:
-        """`leave`, in the event loop."""
+    def _leave(self, channel: str, wanted: Callable[[], bool]) -> None:
+        if wanted():
+            return
         if self._channels.pop(channel, None) is not None:
             self._say("UNSUBSCRIBE", channel)
 

@@ -47,6 +47,15 @@ _ERRORS: dict[str, type[BackendError]] = {
 """What a script says when it refuses."""
 
 
+class Channel:
+    """One that somebody listens to."""
+
+    __slots__ = ("__weakref__", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
 class RedisStore:
     """To be made, used and closed in one event loop.
 
@@ -62,6 +71,7 @@ class RedisStore:
         self.bulk = server.lane()
         self.listener = Listener(server.connect, server.timeout_s)
         self._open: WeakValueDictionary[str, RedisMailbox] = WeakValueDictionary()
+        self._names: WeakValueDictionary[str, Channel] = WeakValueDictionary()
         self._recent: OrderedDict[str, RedisMailbox] = OrderedDict()
         self.dirty: set[str] = set()
         """Users of whom something is to be swept away."""
@@ -143,6 +153,15 @@ class RedisStore:
             if total > KEEP_MESSAGES and mailbox_id != mailbox.id:
                 del recent[mailbox_id]
 
+    def names_channel(self, base: str) -> Channel:
+        """Where changes of a user's names are told of; left when nobody holds it any more."""
+        found = self._names.get(base)
+        if found is None:
+            self._names[base] = found = Channel(base + "names")
+            wanted = lambda: self._names.get(base) is not None  # noqa: E731
+            finalize(found, self.listener.leave, found.name, wanted).atexit = False
+        return found
+
     def forget(self, mailbox: RedisMailbox) -> None:
         """The mailbox is gone."""
         if self._open.get(mailbox.id) is mailbox:
@@ -152,8 +171,7 @@ class RedisStore:
 
     def _left(self, mailbox_id: str, channel: str) -> None:
         """Nobody has the mailbox any more, or another has taken its place. Called in any thread."""
-        if self._open.get(mailbox_id) is None:
-            self.listener.leave(channel)
+        self.listener.leave(channel, lambda: self._open.get(mailbox_id) is not None)
 
     def soil(self, base: str) -> None:
         """Something of this user is to be swept away."""
