@@ -75,6 +75,8 @@ class ExtensionConfig:
 
     identify: bool = True
     """Whether ID tells the server's name and version.   RFC 2971"""
+    admin_contact: str | None = None
+    """How to reach the administrator: a URI, told as /shared/admin.   RFC 5464 3.2.1.1"""
     message_limit: int | None = None
     """Messages that one command works on: announced as MESSAGELIMIT, RFC 9738."""
     save_limit: int | None = None

@@ -56,6 +56,15 @@ class Limits:
     """Octets of a keyword."""
     flags: int = 200
     """Flags in one flag list."""
+    metadata_entries: int = 200
+    """Annotations that one user has at one mailbox, or at the server; and those that all share
+    there. RFC 5464 4.1: at least 10."""
+    metadata_value: int = 64 * KIB
+    """One annotation. RFC 5464 4.1: at least 1024."""
+    metadata_total: int = 256 * KIB
+    """All of the annotations that `metadata_entries` counts together."""
+    metadata_name: int = 255
+    """The name of an annotation."""
     bad_commands: int = 20
     """Bad commands in a row until BYE."""
     failed_logins: int = 5

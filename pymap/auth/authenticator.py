@@ -345,6 +345,14 @@ class Authenticator:
             return True
         return self._is_master(user) and not self._is_master(target)
 
+    async def is_master(self, name: str) -> bool:
+        """Whether that user may now act for others, and say what concerns them all. Raises
+        BackendError."""
+        if name in self.config.masters:
+            return True
+        user = await self._find(name)
+        return user is not None and self._is_master(user)
+
     def _is_master(self, user: User) -> bool:
         return "master" in user.roles or user.name in self.config.masters
 

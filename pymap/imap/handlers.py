@@ -31,6 +31,7 @@ from pymap.imap.mailboxes import (
     subscribe,
     unsubscribe,
 )
+from pymap.imap.metadata import get_metadata, set_metadata
 from pymap.imap.notify import notify
 from pymap.imap.search import search
 from pymap.imap.select import select
@@ -68,6 +69,8 @@ HANDLERS: dict[type[c.Command], Handler] = {
     c.Namespace: namespace,
     c.Status: status,
     c.Notify: notify,
+    c.GetMetadata: get_metadata,
+    c.SetMetadata: set_metadata,
     c.Append: append,
     c.Idle: idle,
     c.Close: close,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 
 from pymap.backend.api import DELIMITER, MailboxInfo
-from pymap.backend.errors import MailboxNotFound
+from pymap.backend.errors import BackendError, MailboxNotFound
 from pymap.imap.mailboxes import INBOX, status_items
+from pymap.imap.metadata import metadata_response
 from pymap.imap.referrals import is_remote, remote_names
 from pymap.imap.session import Done, Session
 from pymap.wire import responses as r
@@ -171,11 +173,13 @@ async def list_entry(session: Session, name: str, supplied: str) -> r.ListRespon
 
 
 async def list_(session: Session, command: List) -> Done:
-    """RFC 9051 6.3.9, RFC 5258, RFC 5819, RFC 6154"""
+    """RFC 9051 6.3.9, RFC 5258, RFC 5819, RFC 6154, RFC 9590"""
     if command.patterns == ("",) and not command.extended:
         # "A special request to return the hierarchy delimiter and the root name".
         session.send(r.ListResponse("", ("\\Noselect",), session.delimiter))
         return Done("LIST completed")
+    if command.metadata:
+        session.require("LIST-METADATA")
     _check_patterns(session, command.reference, command.patterns)
     tree = await _tree(session, ListSelect.REMOTE in command.select)
     select, returns = command.select, command.returns
@@ -213,6 +217,8 @@ async def list_(session: Session, command: List) -> Done:
         session.send(r.ListResponse(shown, attributes, session.delimiter, childinfo))
         if command.status and info is not None and info.id is not None:
             await _send_status(session, command, name)
+        if command.metadata and chosen and info is not None and info.id is not None:
+            await _send_metadata(session, command, name)
     return Done("LIST completed")
 
 
@@ -234,6 +240,12 @@ async def _send_status(session: Session, command: List, name: str) -> None:
     except MailboxNotFound:
         return
     session.send(r.StatusResponse(session.shown(name), items))
+
+
+async def _send_metadata(session: Session, command: List, name: str) -> None:
+    """What cannot be looked up is left out; LIST goes on.   RFC 9590 3"""
+    with suppress(BackendError):
+        session.send(await metadata_response(session, name, command.metadata))
 
 
 async def lsub(session: Session, command: Lsub) -> Done:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pymap.backend.api import DELIMITER, Account, Mailbox, MailboxStatus
 from pymap.backend.errors import BackendError, CannotDo, MailboxExists, MailboxNotFound
+from pymap.imap.annotations import copy_all
 from pymap.imap.session import Done, Session
 from pymap.limits import Limits
 from pymap.wire import responses as r
@@ -114,10 +115,11 @@ async def rename_mailbox(account: Account, limits: Limits, name: str, new_name: 
 
 async def _rename_inbox(account: Account, new_name: str) -> None:
     """The messages move to a new mailbox, INBOX stays and is empty, its inferiors stay where they
-    are. It is made first, so that a crash loses nothing.   RFC 9051 6.3.6"""
+    are. It is made first, so that a crash loses nothing.   RFC 9051 6.3.6, RFC 5464 4.1"""
     inbox = await account.open(INBOX)
     target = await account.create(new_name)
     try:
+        await copy_all(inbox, target)  # "annotations are preserved on the INBOX"
         snapshot = await inbox.snapshot()
         await inbox.move(UidSet.from_sorted(snapshot.uids), target)
     except BackendError:

@@ -247,6 +247,12 @@ def _extensions(parser: ArgumentParser) -> None:
     add = group.add_argument
     _switch(group, "--identify", "tell the server's name and version (ID)", EXTENSIONS.identify)
     add(
+        "--admin-contact",
+        type=values.uri,
+        metavar="URI",
+        help="how to reach the administrator, as mailto:... (METADATA; default: not told)",
+    )
+    add(
         "--message-limit",
         action="append",
         default=[],
@@ -408,6 +414,7 @@ def config_of(args: Namespace) -> Config:
             language=args.language,
             login_referrals=tuple(args.login_referral),
             mailbox_referrals=tuple(args.mailbox_referral),
+            admin_contact=args.admin_contact,
             message_limit=dict(args.message_limit).get(None),
             save_limit=args.save_limit,
         ),

@@ -20,6 +20,7 @@ __all__ = [
     "seconds",
     "separator",
     "shown_size",
+    "uri",
     "size",
     "url",
     "url_or_path",
@@ -42,6 +43,13 @@ def count(text: str) -> int:
     if not _is_number(text):
         raise ArgumentTypeError(f"{text!r} is not a whole number")
     return int(text)
+
+
+def uri(text: str) -> str:
+    """RFC 3986 3: what no scheme begins is none."""
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[\x21-\x7e]+", text):
+        raise ArgumentTypeError(f"{text!r} is not a URI")
+    return text
 
 
 def positive(text: str) -> int:

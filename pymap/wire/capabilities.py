@@ -52,6 +52,9 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension("ESORT", "RFC 5267", "SORT with ESEARCH's return options"),
     Extension("IDLE", "RFC 2177", "News is pushed"),
     Extension("LIST-EXTENDED", "RFC 5258", "LIST with selection and return options"),
+    Extension(
+        "LIST-METADATA", "RFC 9590", "LIST and GETMETADATA in one command", needs=Needs.PROPERTIES
+    ),
     Extension("LIST-STATUS", "RFC 5819", "LIST and STATUS in one command"),
     Extension(
         "LOGIN-REFERRALS", "RFC 2221", "Where a user's mail is, if elsewhere",
@@ -63,6 +66,8 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension(
         "MESSAGELIMIT", "RFC 9738", "How many messages one command works on", needs=Needs.SETTING
     ),
+    Extension("METADATA", "RFC 5464", "Notes at mailboxes", needs=Needs.PROPERTIES),
+    Extension("METADATA-SERVER", "RFC 5464", "Notes at the server", needs=Needs.PROPERTIES),
     Extension("MOVE", "RFC 6851", "Move messages in one step"),
     Extension("MULTIAPPEND", "RFC 3502", "Many messages in one APPEND, all or none"),
     Extension("NAMESPACE", "RFC 2342", "Where a client's mailboxes are"),

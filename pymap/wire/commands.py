@@ -30,6 +30,7 @@ __all__ = [
     "Fetch",
     "FetchAttribute",
     "FetchItem",
+    "GetMetadata",
     "Id",
     "Idle",
     "Language",
@@ -51,6 +52,7 @@ __all__ = [
     "Rename",
     "Search",
     "Select",
+    "SetMetadata",
     "StartTls",
     "Status",
     "StatusItem",
@@ -235,6 +237,8 @@ class List(Command):
     returns: frozenset[ListReturn] = frozenset()
     status: tuple[StatusItem, ...] = ()
     extended: bool = False
+    metadata: tuple[str, ...] = ()
+    """Entries that are to be told of each mailbox.   RFC 9590"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +267,26 @@ class Namespace(Command):
 class Status(Command):
     mailbox: str
     items: tuple[StatusItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GetMetadata(Command):
+    """Of a mailbox, or with "" of the server. `depth` is how many levels below the entries are
+    wanted as well, None for all; values larger than `max_size` are not.   RFC 5464 4.2"""
+
+    mailbox: str
+    entries: tuple[str, ...]
+    max_size: int | None = None
+    depth: int | None = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SetMetadata(Command):
+    """Of a mailbox, or with "" of the server: entries and their values, None to remove one. The
+    names are in lower case, and each is there once.   RFC 5464 4.3"""
+
+    mailbox: str
+    values: tuple[tuple[str, bytes | None], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from pymap.wire.framer import Frame
 from pymap.wire.parse_append import append
 from pymap.wire.parse_fetch import fetch
 from pymap.wire.parse_list import list_, lsub, rlist, rlsub, status
+from pymap.wire.parse_metadata import getmetadata, setmetadata
 from pymap.wire.parse_notify import notify
 from pymap.wire.parse_search import search, sort, thread
 from pymap.wire.parse_select import examine, select
@@ -362,6 +363,8 @@ COMMANDS: dict[bytes, CommandSpec] = {
     b"NAMESPACE": CommandSpec(_bare(c.Namespace), _AUTH),
     b"STATUS": CommandSpec(status, _AUTH),
     b"NOTIFY": CommandSpec(notify, _AUTH),
+    b"GETMETADATA": CommandSpec(getmetadata, _AUTH),
+    b"SETMETADATA": CommandSpec(setmetadata, _AUTH),
     b"APPEND": CommandSpec(append, _AUTH),
     b"IDLE": CommandSpec(_bare(c.Idle), _AUTH),
     b"CLOSE": CommandSpec(_bare(c.Close), _SELECTED),

@@ -16,6 +16,7 @@ from pymap.wire.commands import (
     StatusItem,
 )
 from pymap.wire.errors import BadCommand
+from pymap.wire.parse_metadata import entries
 from pymap.wire.scanner import Scanner
 
 __all__ = ["list_", "lsub", "rlist", "rlsub", "status"]
@@ -53,6 +54,7 @@ def list_(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> List:
         patterns = [s.list_mailbox()]
     returns: set[ListReturn] = set()
     items: tuple[StatusItem, ...] = ()
+    metadata: tuple[str, ...] = ()
     if s.accept(b" "):
         extended = True
         if s.keyword() != "RETURN":
@@ -68,11 +70,15 @@ def list_(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> List:
             if name == "STATUS":
                 s.sp()
                 items = _status_items(s)
+            elif name == "METADATA":  # RFC 9590 5
+                s.sp()
+                metadata = entries(s, limits)
             else:
                 returns.add(_option(ListReturn, name))
     return List(
-        tag, reference, tuple(patterns), frozenset(select), frozenset(returns), items, extended
-    )
+        tag, reference, tuple(patterns), frozenset(select), frozenset(returns), items, extended,
+        metadata,
+    )  # fmt: skip
 
 
 _Option = TypeVar("_Option", ListSelect, ListReturn, StatusItem)

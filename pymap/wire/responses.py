@@ -28,6 +28,7 @@ __all__ = [
     "IdResponse",
     "LanguageResponse",
     "ListResponse",
+    "MetadataResponse",
     "NamespaceResponse",
     "Recent",
     "Response",
@@ -257,6 +258,19 @@ class ListResponse(Response):
         if self.old_name is not None:
             line += b' ("OLDNAME" (%b))' % mailbox(self.old_name, utf8)
         return line + b"\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataResponse(Response):
+    """Entries of a mailbox, or with "" of the server, and their values, None for NIL; at least
+    one.   RFC 5464 4.4.1"""
+
+    mailbox: str
+    values: Sequence[tuple[str, bytes | None]]
+
+    def encode(self, utf8: bool) -> bytes:
+        pairs = [b"%b %b" % (astring(name.encode()), nstring(value)) for name, value in self.values]
+        return b"* METADATA %b (%b)\r\n" % (mailbox(self.mailbox, utf8), b" ".join(pairs))
 
 
 @dataclass(frozen=True, slots=True)

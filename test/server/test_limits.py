@@ -41,6 +41,10 @@ CASES: dict[str, tuple[int, bool, bytes, bytes, bytes]] = {
     "fetch_items": (5, True, b"FETCH 1 BODY.PEEK[HEADER.FIELDS (a b c d)]", b"FETCH 1 (BODY.PEEK[HEADER.FIELDS (a b c d e)])", BAD),
     "list_patterns": (3, True, b'LIST "" (a b c)', b'LIST "" (a b c d)', BAD),
     "mailbox_name": (30, True, b"CREATE " + b"n" * 30, b"CREATE " + b"n" * 31, NO_LIMIT),
+    "metadata_entries": (2, True, b'SETMETADATA INBOX (/private/a "1" /shared/a "1")', b'SETMETADATA INBOX (/private/a "1" /private/b "2" /private/c "3")', b"NO [METADATA TOOMANY]"),
+    "metadata_value": (5, True, b'SETMETADATA INBOX (/private/a "12345")', b'SETMETADATA INBOX (/private/a "123456")', b"NO [METADATA MAXSIZE 5]"),
+    "metadata_total": (5, True, b'SETMETADATA INBOX (/private/a "12345")', b'SETMETADATA INBOX (/private/b "6")', b"NO [METADATA MAXSIZE 0]"),
+    "metadata_name": (10, True, b"GETMETADATA INBOX /private/a", b"GETMETADATA INBOX /private/bc", NO_LIMIT),
     "flags": (4, True, b"STORE 1 FLAGS (a b c d)", b"STORE 1 FLAGS (a b c d e)", BAD),
 }  # fmt: skip
 

@@ -37,6 +37,10 @@ mail_location = maildir:~/Maildir:LAYOUT=fs
 mail_max_userip_connections = 0
 mailbox_list_index = yes
 mail_max_keyword_length = 100
+mail_attribute_dict = file:%h/Maildir/dovecot-attributes
+protocol imap {{
+  imap_metadata = yes
+}}
 imap_idle_notify_interval = 10 secs
 namespace inbox {{
   inbox = yes

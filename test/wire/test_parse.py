@@ -236,6 +236,32 @@ COMMANDS: list[tuple[bytes, c.Command]] = [
     (b'a LIST "" ({3}\r\na b "" *)\r\n', c.List("a", "", ("a b", "", "*"), extended=True)),
     (b'a LIST "" % RETURN (STATUS (MESSAGES UNSEEN))\r\n',
      c.List("a", "", ("%",), status=(StatusItem.MESSAGES, StatusItem.UNSEEN), extended=True)),
+    # RFC 9590 5
+    (b'a LIST "" % RETURN (METADATA ("/shared/x/Color" /private/comment) CHILDREN)\r\n',
+     c.List("a", "", ("%",), returns=frozenset((ListReturn.CHILDREN,)), extended=True,
+            metadata=("/shared/x/Color", "/private/comment"))),
+    (b'a LIST "" % RETURN (METADATA {15}\r\n/shared/comment)\r\n',
+     c.List("a", "", ("%",), extended=True, metadata=("/shared/comment",))),
+    # METADATA.   RFC 5464 5
+    (b"a GETMETADATA \"\" /shared/comment\r\n", c.GetMetadata("a", "", ("/shared/comment",))),
+    (b"a GETMETADATA inbox (/shared/comment /Private/Comment /PRIVATE/comment)\r\n",
+     c.GetMetadata("a", "INBOX", ("/shared/comment", "/Private/Comment"))),
+    (b'a GETMETADATA "a b" /private/comment "/shared/a b"\r\n',
+     c.GetMetadata("a", "a b", ("/private/comment", "/shared/a b"))),
+    (b"a GETMETADATA (MAXSIZE 1024) INBOX (/private/a)\r\n",
+     c.GetMetadata("a", "INBOX", ("/private/a",), max_size=1024)),
+    (b"a GETMETADATA (DEPTH infinity MaxSize 0) INBOX /private\r\n",
+     c.GetMetadata("a", "INBOX", ("/private",), max_size=0, depth=None)),
+    (b'a GETMETADATA INBOX (DEPTH "1") (/shared/vendor/x)\r\n',
+     c.GetMetadata("a", "INBOX", ("/shared/vendor/x",), depth=1)),
+    (b"a GETMETADATA INBOX (depth INFINITY) /shared\r\n",
+     c.GetMetadata("a", "INBOX", ("/shared",), depth=None)),
+    (b"a GETMETADATA MAXSIZE /private/a\r\n", c.GetMetadata("a", "MAXSIZE", ("/private/a",))),
+    (b"a SETMETADATA INBOX (/Private/Comment {4}\r\na  b)\r\n",
+     c.SetMetadata("a", "INBOX", (("/private/comment", b"a  b"),))),
+    (b'a SETMETADATA "" (/private/a nil /private/b "NIL" /shared/vendor/x/y ~{3+}\r\na\0b)\r\n',
+     c.SetMetadata("a", "", (("/private/a", None), ("/private/b", b"NIL"),
+                             ("/shared/vendor/x/y", b"a\0b")))),
     (b'a LIST (SUBSCRIBED RECURSIVEMATCH) "" % RETURN (STATUS (MESSAGES) CHILDREN)\r\n',
      c.List("a", "", ("%",), frozenset({ListSelect.SUBSCRIBED, ListSelect.RECURSIVEMATCH}),
             frozenset({ListReturn.CHILDREN}), (StatusItem.MESSAGES,), True)),
@@ -454,6 +480,46 @@ BAD_COMMANDS = [
     b'a LIST "" * RETURN (CHILDREN\r\n',
     b'a LIST "" * RETURN (CHILDREN )\r\n',
     b'a LIST "" * RETURN (STATUS)\r\n',
+    b'a LIST "" * RETURN (METADATA)\r\n',
+    b'a LIST "" * RETURN (METADATA ())\r\n',
+    b'a LIST "" * RETURN (METADATA /private)\r\n',
+    # -- METADATA; what is no entry RFC 5464 3.2 --
+    b"a GETMETADATA\r\n",
+    b"a GETMETADATA INBOX\r\n",
+    b"a GETMETADATA INBOX ()\r\n",
+    b"a GETMETADATA INBOX (/private/a\r\n",
+    b"a GETMETADATA INBOX (/private/a /private/b) /private/c\r\n",
+    b"a GETMETADATA () INBOX /private/a\r\n",
+    b"a GETMETADATA (DEPTH 2) INBOX /private/a\r\n",
+    b"a GETMETADATA (DEPTH) INBOX /private/a\r\n",
+    b"a GETMETADATA (DEPTH 1 DEPTH 1) INBOX /private/a\r\n",
+    b"a GETMETADATA (MAXSIZE 4294967296) INBOX /private/a\r\n",
+    b"a GETMETADATA (MAXSIZE 1 OTHER 1) INBOX /private/a\r\n",
+    b"a GETMETADATA (MAXSIZE 1) INBOX (MAXSIZE 1) /private/a\r\n",
+    b"a GETMETADATA INBOX /private\r\n",
+    b"a GETMETADATA INBOX /private/\r\n",
+    b"a GETMETADATA INBOX /\r\n",
+    b'a GETMETADATA INBOX ""\r\n',
+    b"a GETMETADATA INBOX NIL\r\n",
+    b"a GETMETADATA INBOX /private//a\r\n",
+    b"a GETMETADATA INBOX //private/a\r\n",
+    b"a GETMETADATA INBOX /private/a/\r\n",
+    b"a GETMETADATA INBOX /public/a\r\n",
+    b"a GETMETADATA INBOX private/a\r\n",
+    b"a GETMETADATA INBOX /shared/vendor/x\r\n",
+    b"a GETMETADATA INBOX /shared/a%b\r\n",
+    b'a GETMETADATA INBOX "/shared/a*b"\r\n',
+    b'a GETMETADATA INBOX "/shared/a\x1fb"\r\n',
+    b'a GETMETADATA INBOX "/shared/\xc3\xa4"\r\n',
+    b"a SETMETADATA INBOX\r\n",
+    b"a SETMETADATA INBOX ()\r\n",
+    b"a SETMETADATA INBOX (/private/a)\r\n",
+    b"a SETMETADATA INBOX (/private/a x)\r\n",
+    b'a SETMETADATA INBOX (/private/a "x"\r\n',
+    b'a SETMETADATA INBOX /private/a "x"\r\n',
+    b'a SETMETADATA INBOX (/private/a "x" /private/A "y")\r\n',
+    b'a SETMETADATA INBOX (/private/vendor/x "x")\r\n',
+    b"a SETMETADATA INBOX (/private/a {1+}\r\n\0)\r\n",
     b'a LIST "" * RETURN (STATUS ())\r\n',
     b'a LIST "" * RETURN (STATUS (FOO))\r\n',
     b'a LIST "" * RETURN (STATUS MESSAGES)\r\n',
@@ -731,6 +797,7 @@ STATES = {
         b"SUBSCRIBE x", b"UNSUBSCRIBE x", b"LIST x y", b"LSUB x y", b"NAMESPACE", b"NOTIFY NONE",
         b"STATUS x (MESSAGES)", b"APPEND x {1+}\r\nx", b"IDLE", b"UNAUTHENTICATE",
         b"COMPRESS DEFLATE", b'RLIST "" *', b'RLSUB "" *',
+        b"GETMETADATA x /private/a", b"SETMETADATA x (/private/a NIL)",
     ],
     "select": [
         b"CLOSE", b"UNSELECT", b"CHECK", b"EXPUNGE", b"UID EXPUNGE 1", b"SEARCH ALL",
@@ -802,6 +869,19 @@ def test_keyword_limit() -> None:
         error = refusal(octets, keyword=2).error
         assert isinstance(error, Refused)
         assert error.code == "LIMIT"
+
+
+def test_metadata_limits() -> None:
+    command(b"a GETMETADATA INBOX (/private/a /private/b)\r\n", metadata_entries=2)
+    bad(b"a GETMETADATA INBOX (/private/a /private/b /private/c)\r\n", metadata_entries=2)
+    for octets, code in (
+        (b'a SETMETADATA INBOX (/private/a "" /private/b "" /private/c "")\r\n',
+         "METADATA TOOMANY"),
+        (b'a SETMETADATA INBOX (/private/long "")\r\n', "LIMIT"),
+    ):  # fmt: skip
+        error = refusal(octets, metadata_entries=2, metadata_name=10).error
+        assert isinstance(error, Refused)
+        assert error.code == code
 
 
 def test_list_patterns_limit() -> None:

@@ -73,6 +73,12 @@ RESPONSES = [
     # RFC 9051 7.3.4
     (r.StatusResponse("blurdybloop", [("MESSAGES", "231"), ("UIDNEXT", "44292")]),
      b"* STATUS blurdybloop (MESSAGES 231 UIDNEXT 44292)\r\n"),
+    # RFC 5464 4.4.1
+    (r.MetadataResponse("", [("/shared/comment", b"Shared comment")]),
+     b'* METADATA "" (/shared/comment "Shared comment")\r\n'),
+    (r.MetadataResponse("a b", [("/shared/a b", None), ("/private/c", b""), ("/x", b"a\0"),
+                                ("/y", b"\xff\r\n")]),
+     b'* METADATA "a b" ("/shared/a b" NIL /private/c "" /x ~{2}\r\na\0 /y {3}\r\n\xff\r\n)\r\n'),
     (r.StatusResponse("nil", []), b'* STATUS "nil" ()\r\n'),
     # RFC 3501 7.2.5, RFC 7162 3.1.5
     (r.SearchResponse([2, 3, 6]), b"* SEARCH 2 3 6\r\n"),
