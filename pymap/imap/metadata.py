@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pymap.backend.api import Properties
 from pymap.backend.errors import BackendError, CannotDo
 from pymap.imap.annotations import Values, read, read_both, write
+from pymap.imap.filters import check_filter
 from pymap.imap.session import Done, Session
 from pymap.wire import responses as r
 from pymap.wire.commands import GetMetadata, SetMetadata
@@ -92,6 +93,8 @@ async def set_metadata(session: Session, command: SetMetadata) -> Done:
         return Done("SETMETADATA completed")
     if ADMIN in values:
         raise Refused("NOPERM", "The administrator says that")  # RFC 5464 3.2.1.1: read-only
+    for entry, value in values.items():
+        check_filter(entry, value, limits)
     private, shared = _of_server(session)
     of_all = {entry: value for entry, value in values.items() if entry.startswith("/shared/")}
     own = {entry: value for entry, value in values.items() if entry not in of_all}

@@ -22,6 +22,7 @@ from pymap import mime
 from pymap.backend.api import Digest
 from pymap.backend.index import NO_SAVE_DATE
 from pymap.imap.columns import pick
+from pymap.imap.filters import with_filters
 from pymap.imap.message_limit import check_count, done_within
 from pymap.imap.session import THREAD, Done, Session, uid_required
 from pymap.imap.text import casemap, header_contains, in_header_block
@@ -64,6 +65,7 @@ async def search(session: Session, command: Search) -> Done:
     view = session.selected()
     if command.names_charset and "UTF8=ACCEPT" in session.enabled:
         raise BadCommand("CHARSET after ENABLE UTF8=ACCEPT")  # RFC 6855 3
+    command = await with_filters(session, command)
     await view.opened.sync()
     if command.uses_modseq:
         session.enable("CONDSTORE")

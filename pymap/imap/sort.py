@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from pymap.imap.filters import with_filters
 from pymap.imap.search import Evaluation, esearch_items, save, saving
 from pymap.imap.session import Done, Session
 from pymap.imap.sorting import column
@@ -24,6 +25,7 @@ MANY = 10_000
 async def sort(session: Session, command: Sort) -> Done:
     """Messages that are equal by all criteria are in the order of the mailbox."""
     view = session.selected()
+    command = await with_filters(session, command)
     await view.opened.sync()
     if command.uses_modseq:
         session.enable("CONDSTORE")

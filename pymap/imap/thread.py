@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from pymap.imap.filters import with_filters
 from pymap.imap.search import Evaluation
 from pymap.imap.session import Done, Session
 from pymap.imap.threads import ALGORITHMS, Message, render
@@ -18,6 +19,7 @@ MANY = 5000
 
 async def thread(session: Session, command: Thread) -> Done:
     view = session.selected()
+    command = await with_filters(session, command)
     await view.opened.sync()
     if command.uses_modseq:
         session.enable("CONDSTORE")

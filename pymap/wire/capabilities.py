@@ -50,6 +50,7 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension("CREATE-SPECIAL-USE", "RFC 6154", "Clients make mailboxes for Sent, Trash ..."),
     Extension("ESEARCH", "RFC 4731", "Compact SEARCH results: MIN, MAX, COUNT, ALL"),
     Extension("ESORT", "RFC 5267", "SORT with ESEARCH's return options"),
+    Extension("FILTERS", "RFC 5466", "Searches that are kept by name", needs=Needs.PROPERTIES),
     Extension("IDLE", "RFC 2177", "News is pushed"),
     Extension("LIST-EXTENDED", "RFC 5258", "LIST with selection and return options"),
     Extension(

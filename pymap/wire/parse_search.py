@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,14 +13,18 @@ from pymap.limits import Limits
 from pymap.wire import search as k
 from pymap.wire.commands import Search, Sort, Thread
 from pymap.wire.errors import BadCommand, Refused
+from pymap.wire.framer import Frame
 from pymap.wire.scanner import Scanner
 from pymap.wire.types import ANSWERED, DELETED, DRAFT, FLAGGED, MAX_NUMBER, SEEN, Flag, SequenceSet
 
-__all__ = ["CHARSETS", "search", "sort", "thread"]
+__all__ = ["CHARSETS", "FILTER_NAME", "criteria", "search", "sort", "thread"]
 
 CHARSETS = ("US-ASCII", "UTF-8")
 """What BADCHARSET names; any text encoding that Python knows is taken."""
 
+FILTER_NAME = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]/]+")
+"""filter-name = 1*<any ATOM-CHAR except "/">   RFC 5466 4"""
+_LITERAL = re.compile(rb"~?\{(\d{1,10})\+?\}\r?\n")
 
 _KNOWN = {*aliases, *aliases.values(), "koi8_r", "koi8_u", "koi8_t"} - {"mbcs", "oem"}
 _NOT_CHARSETS = ("idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined")
@@ -86,6 +91,24 @@ def thread(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> Thread:
     _set_charset(s, program)
     key = _keys(s, program)
     return Thread(tag, by_uid, algorithm, key, program.uses_modseq)
+
+
+def criteria(octets: bytes, limits: Limits, known: int = 0) -> tuple[k.SearchKey, int, bool]:
+    """search-criteria = search-key *(SP search-key), in UTF-8, as a filter holds it: the key, how
+    many keys it is made of, besides the `known` ones, and whether MODSEQ is among them. Raises
+    BadCommand, Refused.   RFC 5466 3.1, 4"""
+    text, literals, at = b"", [], 0
+    while found := _LITERAL.search(octets, at):
+        text += octets[at : found.end()]
+        at = found.end() + int(found[1])
+        if at > len(octets):
+            raise BadCommand("A literal is cut off")
+        literals.append(octets[found.end() : at])
+    s = Scanner(Frame(text + octets[at:] + b"\r\n", literals), utf8=True)
+    program = _Program(limits, keys=known)
+    key = _keys(s, program)
+    s.end()
+    return key, program.keys - known, program.uses_modseq
 
 
 @contextmanager
@@ -261,6 +284,13 @@ def _modseq(s: Scanner, program: _Program, depth: int) -> k.SearchKey:
     return k.ModSeq(s.number64())
 
 
+def _filter(s: Scanner, program: _Program, depth: int) -> k.SearchKey:
+    """ "FILTER" SP filter-name, which implies UTF-8.   RFC 5466 3.1, 4"""
+    if program.charset not in ("ascii", "utf-8"):
+        raise BadCommand("A filter is in UTF-8", f"BADCHARSET ({' '.join(CHARSETS)})")
+    return k.Filter(s.match(FILTER_NAME, "the name of a filter")[0].decode("ascii"))
+
+
 def _uids(first: int, last: int) -> k.SearchKey:
     """RFC 9738 3.2"""
     return k.Numbers(SequenceSet(((first, last),) if first <= last else ()), by_uid=True)
@@ -272,6 +302,7 @@ _PARSERS: dict[str, KeyParser] = {
     "NOT": lambda s, program, depth: k.Not(_key(s, program, depth)),
     "OR": _or,
     "UID": lambda s, program, depth: k.Numbers(s.sequence_set(), by_uid=True),
+    "FILTER": _filter,
     "UIDAFTER": lambda s, program, depth: _uids(s.number() + 1, MAX_NUMBER),
     "UIDBEFORE": lambda s, program, depth: _uids(1, s.nz_number() - 1),
     "LARGER": lambda s, program, depth: k.Size(s.number64(), larger=True),

@@ -17,6 +17,7 @@ __all__ = [
     "Date",
     "DateKey",
     "EmailId",
+    "Filter",
     "HasFlag",
     "Header",
     "InBody",
@@ -136,6 +137,12 @@ class Text(NamedTuple):
     text: str
 
 
+class Filter(NamedTuple):
+    """FILTER: what is kept under that name.   RFC 5466 3.1"""
+
+    name: str
+
+
 class Not(NamedTuple):
     key: SearchKey
 
@@ -163,6 +170,7 @@ SearchKey = (
     | Header
     | InBody
     | Text
+    | Filter
     | Not
     | And
     | Or

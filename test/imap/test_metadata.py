@@ -99,6 +99,19 @@ async def test_what_is_private_is_seen_by_its_user_alone(address: tuple[str, int
         ]
 
 
+async def test_a_private_filter_hides_the_shared_one(address: tuple[str, int]) -> None:
+    async with logged_in(address, b"bob b") as bob, logged_in(address, b"alice a") as alice:
+        await bob.ok(b'SETMETADATA "" (/shared/filters/values/x "ALL")')
+        for client in (alice, bob):
+            await client.append(b"a: b\r\n\r\n")
+            await client.ok(b"SELECT INBOX")
+        await alice.ok(b'SETMETADATA "" (/private/filters/values/x "SEEN")')
+        assert b"* SEARCH\r\n" in await alice.ok(b"SEARCH FILTER x")
+        assert b"* SEARCH 1\r\n" in await bob.ok(b"SEARCH FILTER x")
+        await alice.ok(b'SETMETADATA "" (/private/filters/values/x NIL)')
+        assert b"* SEARCH 1\r\n" in await alice.ok(b"SEARCH FILTER x")
+
+
 async def test_all_or_none_of_what_is_private_and_shared(
     address: tuple[str, int], backend: DictBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -129,7 +142,7 @@ async def test_a_store_without_properties_offers_none_of_it() -> None:
         logged_in(server.addresses[0], b"alice a") as client,
     ):
         told = b" ".join(await client.ok(b"CAPABILITY"))
-        for name in (b"METADATA", b"LIST-METADATA"):
+        for name in (b"METADATA", b"LIST-METADATA", b"FILTERS"):
             assert name not in told
         await client.append(b"a: b\r\n\r\n")
         await client.ok(b"SELECT INBOX")
@@ -137,6 +150,7 @@ async def test_a_store_without_properties_offers_none_of_it() -> None:
             b"GETMETADATA INBOX /private/comment",
             b'SETMETADATA INBOX (/private/comment "x")',
             b'LIST "" % RETURN (METADATA /private/comment)',
+            b"SEARCH FILTER x",
         ):
             assert b" BAD " in (await client.command(command)).tagged
 

@@ -30,6 +30,8 @@ COMMANDS = [
     b"AUTHENTICATE LOGIN\r\nZGVtb3VzZXI=\r\nZGVtb3Bhc3M=", b"ENABLE CONDSTORE UTF8=ACCEPT IMAP4rev2 QRESYNC",
     b"SELECT INBOX", b"EXAMINE Sent (CONDSTORE)", b"SELECT INBOX (QRESYNC (1 2 1:5 (1:3 101:103)))",
     b"CREATE a/b/c", b"CREATE x (USE (\\Sent))", b"DELETE a/b/c", b"RENAME a b", b"RENAME INBOX old", b"SUBSCRIBE a", b"UNSUBSCRIBE a",
+    b"GETMETADATA (DEPTH infinity MAXSIZE 100) INBOX (/private /shared/comment)", b'SETMETADATA "" (/private/filters/values/x "FILTER x" /private/a {3+}\r\nabc)',
+    b"SETMETADATA INBOX (/private/comment ~{2+}\r\n\0b /shared/comment NIL)", b"SEARCH FILTER x", b'LIST "" % RETURN (METADATA (/private/comment))',
     b'LIST "" *', b'LIST (SUBSCRIBED RECURSIVEMATCH) "" (a% *b) RETURN (CHILDREN STATUS (MESSAGES SIZE))', b'LSUB "" %', b"LIST \"\" &AOQ-*",
     b"STATUS INBOX (MESSAGES UNSEEN UIDNEXT UIDVALIDITY HIGHESTMODSEQ MAILBOXID SIZE DELETED)",
     b"APPEND INBOX (\\Seen $x) \"01-Jan-2020 00:00:00 +0000\" {10+}\r\nFrom: a\r\n\r\n", b"APPEND INBOX ~{3+}\r\n\0ab {2+}\r\nxy",
@@ -49,7 +51,7 @@ SPICE = [
 ]  # fmt: skip
 
 _ANSWER = re.compile(
-    rb"(\* (OK|NO|BAD|BYE|CAPABILITY|FLAGS|LIST|LSUB|STATUS|SEARCH|ESEARCH|ENABLED|ID|NAMESPACE|VANISHED)(?=[ \r])"
+    rb"(\* (OK|NO|BAD|BYE|CAPABILITY|FLAGS|LIST|LSUB|STATUS|METADATA|SEARCH|ESEARCH|ENABLED|ID|NAMESPACE|VANISHED)(?=[ \r])"
     rb"|\* \d+ (EXISTS|RECENT|EXPUNGE|FETCH \()|\+ |[^\s*+]+ (OK|NO|BAD) ).*\r\n\Z",
     re.DOTALL,
 )

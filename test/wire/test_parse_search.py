@@ -101,6 +101,9 @@ KEYS: list[tuple[bytes, k.SearchKey]] = [
     # OBJECTID.   RFC 8474 6
     (b"EMAILID M6d99ac3275bb4e", k.EmailId("M6d99ac3275bb4e")),
     (b"THREADID T-_9", k.ThreadId("T-_9")),
+    # FILTERS.   RFC 5466 4
+    (b"FILTER on-the-road", k.Filter("on-the-road")),
+    (b"FILTER }x", k.Filter("}x")),
     # Combined
     (b"NOT SEEN", k.Not(SEEN_)),
     (b"NOT NOT SEEN", k.Not(k.Not(SEEN_))),

@@ -1,0 +1,120 @@
+"""FILTER: searches that are kept by name, as annotations of the server.   RFC 5466"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TypeVar
+
+from pymap.imap.annotations import Values, read
+from pymap.imap.session import Session
+from pymap.limits import Limits
+from pymap.wire import search as k
+from pymap.wire.commands import Search, Sort, Thread
+from pymap.wire.errors import BadCommand, Refused
+from pymap.wire.parse_search import FILTER_NAME, criteria
+
+__all__ = ["check_filter", "with_filters"]
+
+DEEPEST = 10
+"""Filters within one another. RFC 5466 3.1: at least 3."""
+
+_VALUES = re.compile(r"/(?:private|shared)/filters/values/(.*)", re.DOTALL)
+_Command = TypeVar("_Command", Search, Sort, Thread)
+
+
+def check_filter(entry: str, value: bytes | None, limits: Limits) -> None:
+    """Refuse what is to be a filter and is no search.   RFC 5466 3.2"""
+    found = _VALUES.fullmatch(entry)
+    if found is None or value is None:
+        return
+    if not FILTER_NAME.fullmatch(found[1].encode()):
+        raise BadCommand("Not the name of a filter")
+    try:
+        criteria(value, limits)
+    except BadCommand as error:
+        raise Refused("CANNOT", f"Not a search: {error}") from error
+
+
+async def with_filters(session: Session, command: _Command) -> _Command:
+    """The command with each FILTER replaced by what it stands for. Raises Refused for one that is
+    not there."""
+    if not _has_filters(command.key):
+        return command
+    session.require("FILTERS")
+    expansion = _Expansion(session.limits, await _known(session))
+    try:
+        key = expansion.expand(command.key, ())
+    except Refused as refused:
+        returns = getattr(command, "returns", None) or ()  # THREAD has none
+        refused.empties_result = k.SearchReturn.SAVE in returns
+        raise
+    return replace(command, key=key, uses_modseq=command.uses_modseq or expansion.uses_modseq)
+
+
+def _has_filters(key: k.SearchKey) -> bool:
+    match key:
+        case k.Filter():
+            return True
+        case k.Not(inner):
+            return _has_filters(inner)
+        case k.And(keys):
+            return any(map(_has_filters, keys))
+        case k.Or(left, right):
+            return _has_filters(left) or _has_filters(right)
+    return False
+
+
+async def _known(session: Session) -> Values:
+    """The values of filters by name. A private one hides the shared one.   RFC 5466 3.1"""
+    user, found = session.user or "", {}
+    for scope, properties in (
+        ("shared", session.backend.properties("server")),
+        ("private", session.authenticated().properties),
+    ):
+        if properties is not None:
+            for entry, value in (await read(properties, scope, user)).items():
+                if at := _VALUES.fullmatch(entry):
+                    found[at[1]] = value
+    return found
+
+
+class _Expansion:
+    """One search. Its filters are as large together as one search may be."""
+
+    def __init__(self, limits: Limits, known: Values) -> None:
+        self._limits = limits
+        self._known = known
+        self._keys = 0
+        self.uses_modseq = False
+
+    def expand(self, key: k.SearchKey, within: tuple[str, ...]) -> k.SearchKey:
+        match key:
+            case k.Filter(name):
+                return self._value(name, within)
+            case k.Not(inner):
+                return k.Not(self.expand(inner, within))
+            case k.And(keys):
+                return k.And(tuple(self.expand(each, within) for each in keys))
+            case k.Or(left, right):
+                return k.Or(self.expand(left, within), self.expand(right, within))
+        return key
+
+    def _value(self, name: str, within: tuple[str, ...]) -> k.SearchKey:
+        """What a filter stands for. RFC 5466 3.1 says "inserted verbatim", but also that each is a
+        full search by itself: NOT FILTER x finds what x does not, whatever x is made of."""
+        folded = name.lower()
+        value = self._known.get(folded)
+        if value is None or folded in within or len(within) == DEEPEST:
+            raise _undefined(name)
+        try:
+            key, keys, uses_modseq = criteria(value, self._limits, self._keys)
+        except BadCommand as error:  # limits or the server have changed since it was kept
+            raise _undefined(name) from error
+        self._keys += keys
+        self.uses_modseq = self.uses_modseq or uses_modseq
+        return self.expand(key, (*within, folded))
+
+
+def _undefined(name: str) -> Refused:
+    return Refused(f"UNDEFINED-FILTER {name}", "No such filter")
