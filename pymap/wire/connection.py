@@ -72,10 +72,7 @@ class Connection:
             return frame
         if isinstance(frame, TooBig):
             self.last_text = frame.tag.encode("ascii") + b" (too big)"
-            # A message over APPENDLIMIT is refused by name, RFC 7889 4; other literals are
-            # the client's mistake.
-            error = Refused("TOOBIG", frame.text) if frame.is_message else BadCommand(frame.text)
-            return BadEvent(frame.tag, error)
+            return BadEvent(frame.tag, self._too_big(frame))
         self.last_text = frame.text
         tag, command, error_, spec = parse(
             frame, self._state, self.utf8, self.limits, self.delimiter
@@ -83,3 +80,12 @@ class Connection:
         if command is None or spec is None:
             return BadEvent(tag, error_ or BadCommand("Unknown command"))
         return Ready(command, spec)
+
+    def _too_big(self, frame: TooBig) -> Refused | BadCommand:
+        """A message over APPENDLIMIT is refused by name, RFC 7889 4, and so is an annotation,
+        RFC 5464 4.3; other literals are the client's mistake."""
+        if frame.is_message:
+            return Refused("TOOBIG", frame.text)
+        if frame.is_annotation:
+            return Refused(f"METADATA MAXSIZE {self.limits.metadata_value}", frame.text)
+        return BadCommand(frame.text)

@@ -23,6 +23,7 @@ _LITERAL = re.compile(rb"\{(\d+)(\+?)\}\r?\n\Z")
 _ABSURD = re.compile(rb"\d{30}\+?\}\r?\n\Z")
 # The commands whose literals are messages.
 _UPLOAD = re.compile(rb"[^ ]+ (?:UID )?(?:APPEND|REPLACE) ", re.IGNORECASE)
+_ANNOTATION = re.compile(rb"[^ ]+ SETMETADATA ", re.IGNORECASE)
 _TAG = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\+]+(?= )")
 MAX_SKIP = 16  # times the largest message: a longer literal is not waited for, to be skipped
 _TAIL = 64  # octets at the end of a line that can hold a literal's announcement
@@ -42,6 +43,7 @@ class TooBig(NamedTuple):
     tag: str
     text: str
     is_message: bool
+    is_annotation: bool
 
 
 class Overflow(NamedTuple):
@@ -230,4 +232,6 @@ class Framer:
         ):
             return None
         tag = _TAG.match(self._text)
-        return TooBig(tag[0].decode("ascii") if tag else "*", "Literal too big", self._upload)
+        shown = tag[0].decode("ascii") if tag else "*"
+        is_annotation = _ANNOTATION.match(self._text) is not None
+        return TooBig(shown, "Literal too big", self._upload, is_annotation)

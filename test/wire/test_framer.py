@@ -98,7 +98,7 @@ def test_pieces_make_no_difference(data: st.DataObject) -> None:
 
 NEXT = b"b NOOP\r\n"
 B = Frame(NEXT, [])
-BIG = TooBig("a", "Literal too big", False)
+BIG = TooBig("a", "Literal too big", False, False)
 
 
 def test_literal_at_the_limit_is_taken() -> None:
@@ -140,7 +140,7 @@ def test_number_of_literals() -> None:
 @pytest.mark.parametrize("name", [b"APPEND", b"append", b"REPLACE", b"UID REPLACE"])
 def test_messages_have_limits_of_their_own(name: bytes) -> None:
     limits = {"literal": 1, "literals_total": 1, "append": 4, "append_total": 6}
-    too_big = TooBig("a", "Literal too big", True)
+    too_big = TooBig("a", "Literal too big", True, False)
     assert cut(b"a %b x {4+}\r\nabcd {2+}\r\nef\r\n" % name, **limits)[0].literals == [
         b"abcd", b"ef",
     ]  # fmt: skip
@@ -187,7 +187,7 @@ def test_line_limit(authenticated: bool, limit: str) -> None:
      (b"\xe4 X {9}\r\n", "*"), (b"* X {9}\r\n", "*")],
 )  # fmt: skip
 def test_tag_of_what_is_too_big(octets: bytes, tag: str) -> None:
-    assert cut(octets, literal=1) == [TooBig(tag, "Literal too big", False)]
+    assert cut(octets, literal=1) == [TooBig(tag, "Literal too big", False, False)]
 
 
 # -- the rest --
