@@ -44,7 +44,7 @@ async def with_filters(session: Session, command: _Command) -> _Command:
     session.require("FILTERS")
     expansion = _Expansion(session.limits, await _known(session))
     try:
-        key = expansion.expand(command.key, ())
+        key = expansion.expand(command.key)
     except Refused as refused:
         returns = getattr(command, "returns", None) or ()  # THREAD has none
         refused.empties_result = k.SearchReturn.SAVE in returns
@@ -80,24 +80,32 @@ async def _known(session: Session) -> Values:
 
 
 class _Expansion:
-    """One search. Its filters are as large together as one search may be."""
+    """One search, which is with its filters as large and as deep as one without may be."""
 
     def __init__(self, limits: Limits, known: Values) -> None:
         self._limits = limits
         self._known = known
+        self._read: dict[str, k.SearchKey] = {}  # each once, however often it is named
         self._keys = 0
         self.uses_modseq = False
 
-    def expand(self, key: k.SearchKey, within: tuple[str, ...]) -> k.SearchKey:
+    def expand(self, key: k.SearchKey, within: tuple[str, ...] = (), depth: int = 0) -> k.SearchKey:
+        """`within` are the filters that this is a part of."""
+        self._keys += 1
+        if self._keys > self._limits.search_keys:
+            raise Refused("LIMIT", "Too many search keys")
+        if depth > self._limits.search_depth:
+            raise Refused("LIMIT", "Search keys nested too deeply")
+        below = depth + 1
         match key:
             case k.Filter(name):
-                return self._value(name, within)
+                return self.expand(self._value(name, within), (*within, name.lower()), below)
             case k.Not(inner):
-                return k.Not(self.expand(inner, within))
+                return k.Not(self.expand(inner, within, below))
             case k.And(keys):
-                return k.And(tuple(self.expand(each, within) for each in keys))
+                return k.And(tuple(self.expand(each, within, below) for each in keys))
             case k.Or(left, right):
-                return k.Or(self.expand(left, within), self.expand(right, within))
+                return k.Or(self.expand(left, within, below), self.expand(right, within, below))
         return key
 
     def _value(self, name: str, within: tuple[str, ...]) -> k.SearchKey:
@@ -107,13 +115,14 @@ class _Expansion:
         value = self._known.get(folded)
         if value is None or folded in within or len(within) == DEEPEST:
             raise _undefined(name)
-        try:
-            key, keys, uses_modseq = criteria(value, self._limits, self._keys)
-        except BadCommand as error:  # limits or the server have changed since it was kept
-            raise _undefined(name) from error
-        self._keys += keys
-        self.uses_modseq = self.uses_modseq or uses_modseq
-        return self.expand(key, (*within, folded))
+        if folded not in self._read:
+            try:
+                key, uses_modseq = criteria(value, self._limits)
+            except BadCommand as error:  # the server has changed since it was kept
+                raise _undefined(name) from error
+            self._read[folded] = key
+            self.uses_modseq = self.uses_modseq or uses_modseq
+        return self._read[folded]
 
 
 def _undefined(name: str) -> Refused:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 
 from pymap.backend.api import DELIMITER, MailboxInfo
 from pymap.backend.errors import BackendError, MailboxNotFound
@@ -218,7 +217,7 @@ async def list_(session: Session, command: List) -> Done:
         if command.status and info is not None and info.id is not None:
             await _send_status(session, command, name)
         if command.metadata and chosen and info is not None and info.id is not None:
-            await _send_metadata(session, command, name)
+            work += await _send_metadata(session, command, name)
     return Done("LIST completed")
 
 
@@ -242,10 +241,14 @@ async def _send_status(session: Session, command: List, name: str) -> None:
     session.send(r.StatusResponse(session.shown(name), items))
 
 
-async def _send_metadata(session: Session, command: List, name: str) -> None:
-    """What cannot be looked up is left out; LIST goes on.   RFC 9590 3"""
-    with suppress(BackendError):
-        session.send(await metadata_response(session, name, command.metadata))
+async def _send_metadata(session: Session, command: List, name: str) -> int:
+    """What cannot be looked up is left out; LIST goes on. Returns how much it was.   RFC 9590 3"""
+    try:
+        told = await metadata_response(session, name, command.metadata)
+    except BackendError:
+        return 0
+    session.send(told)
+    return sum(100 + len(value or b"") for _, value in told.values)
 
 
 async def lsub(session: Session, command: Lsub) -> Done:

@@ -62,7 +62,7 @@ def _answers(
     answers: dict[str, tuple[str, bytes | None]] = {}
     too_large: dict[str, int] = {}
     for entry in entries:
-        found = [name for name in sorted(known) if _is_at(name, entry.lower(), depth)]
+        found = _at(known, entry.lower(), depth)
         for name in found:
             value = known[name]
             if max_size is not None and len(value) > max_size:
@@ -75,13 +75,13 @@ def _answers(
     return list(answers.values()), list(too_large.values())
 
 
-def _is_at(name: str, entry: str, depth: int | None) -> bool:
-    """Whether it is that entry or at most so many levels below.   RFC 5464 4.2.2"""
-    if name == entry:
-        return True
-    if depth == 0 or not name.startswith(entry + "/"):
-        return False
-    return depth is None or name.count("/", len(entry)) <= depth
+def _at(known: Mapping[str, bytes], entry: str, depth: int | None) -> list[str]:
+    """That entry, and those at most so many levels below.   RFC 5464 4.2.2"""
+    found = [entry] if entry in known else []
+    if depth == 0:
+        return found
+    below = sorted(name for name in known if name.startswith(entry + "/"))
+    return found + [n for n in below if depth is None or n.count("/", len(entry)) <= depth]
 
 
 async def set_metadata(session: Session, command: SetMetadata) -> Done:

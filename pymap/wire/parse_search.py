@@ -93,10 +93,9 @@ def thread(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> Thread:
     return Thread(tag, by_uid, algorithm, key, program.uses_modseq)
 
 
-def criteria(octets: bytes, limits: Limits, known: int = 0) -> tuple[k.SearchKey, int, bool]:
-    """search-criteria = search-key *(SP search-key), in UTF-8, as a filter holds it: the key, how
-    many keys it is made of, besides the `known` ones, and whether MODSEQ is among them. Raises
-    BadCommand, Refused.   RFC 5466 3.1, 4"""
+def criteria(octets: bytes, limits: Limits) -> tuple[k.SearchKey, bool]:
+    """search-criteria = search-key *(SP search-key), in UTF-8, as a filter holds it: the key, and
+    whether MODSEQ is in it. Raises BadCommand, Refused.   RFC 5466 3.1, 4"""
     text, literals, at = b"", [], 0
     while found := _LITERAL.search(octets, at):
         text += octets[at : found.end()]
@@ -105,10 +104,10 @@ def criteria(octets: bytes, limits: Limits, known: int = 0) -> tuple[k.SearchKey
             raise BadCommand("A literal is cut off")
         literals.append(octets[found.end() : at])
     s = Scanner(Frame(text + octets[at:] + b"\r\n", literals), utf8=True)
-    program = _Program(limits, keys=known)
+    program = _Program(limits)
     key = _keys(s, program)
     s.end()
-    return key, program.keys - known, program.uses_modseq
+    return key, program.uses_modseq
 
 
 @contextmanager
