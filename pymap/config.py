@@ -83,6 +83,8 @@ class ExtensionConfig:
     """Messages that one COPY or APPEND adds, where `message_limit` is None: SAVELIMIT."""
     language: str = "en"
     """Of texts to those who ask for the default.   RFC 5255 3.2"""
+    gmail: bool = False
+    """Whether Gmail's dialect is spoken: X-GM-EXT-1."""
     login_referrals: tuple[tuple[str, str], ...] = ()
     """Patterns of user names, as of files, and the server that has their mail.   RFC 2221"""
     mailbox_referrals: tuple[tuple[str, str], ...] = ()

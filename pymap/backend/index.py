@@ -79,12 +79,13 @@ class FlagTable:
         if known is not None:
             return known
         spelled = frozenset(self.keywords.get(f.folded, f) for f in flags)
-        names = [f.name.encode("ascii") for f in sorted(spelled, key=self._order.__getitem__)]
+        shown = [f for f in spelled if not f.is_label]
+        names = [f.name.encode("ascii") for f in sorted(shown, key=self._order.__getitem__)]
         self._numbers[spelled] = number = len(self.sets)
         self.sets.append(spelled)
         self.rendered.append(b" ".join(names))
         self.rendered_recent.append(b" ".join([*names, RECENT.name.encode("ascii")]))
-        self.cost += 2 * len(self.rendered[-1]) + 64 * len(names) + 400
+        self.cost += 2 * len(self.rendered[-1]) + 64 * len(spelled) + 400
         return number
 
     def keep(self, numbers: set[int]) -> dict[int, int]:
@@ -95,7 +96,8 @@ class FlagTable:
 
     def known(self) -> bytes:
         """All flags that messages of the mailbox can have, rendered: the FLAGS response."""
-        return " ".join(map(str, (*SYSTEM_FLAGS, *self.keywords.values()))).encode("ascii")
+        keywords = [flag for flag in self.keywords.values() if not flag.is_label]
+        return " ".join(map(str, (*SYSTEM_FLAGS, *keywords))).encode("ascii")
 
     def having(self, flag: Flag) -> list[bool]:
         """By number, whether the set holds `flag`: SEARCH by flag is a look-up over a column."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from pymap.backend.index import NO_SAVE_DATE
+from pymap.imap import gmail
 from pymap.imap.view import Batch, MailboxView
 from pymap.wire.commands import FetchAttribute
 from pymap.wire.types import InternalDate
@@ -57,6 +58,12 @@ def _save_dates(view: MailboxView, batch: Batch) -> Iterable[bytes]:
     )
 
 
+def _labels(view: MailboxView, batch: Batch) -> Iterable[bytes]:
+    sets, numbers = view.index.flags.sets, pick(view.index.flagsets, batch.rows)
+    shown = {number: gmail.labels(sets[number]) for number in set(numbers)}
+    return map(shown.__getitem__, numbers)
+
+
 _A = FetchAttribute
 COLUMNS: dict[FetchAttribute, Column] = {
     _A.UID: Column(b"UID %d", lambda view, batch: batch.uids),
@@ -71,6 +78,11 @@ COLUMNS: dict[FetchAttribute, Column] = {
     # No threads are kept: RFC 8474 5.2 allows NIL.
     _A.THREADID: Column(b"THREADID %b", lambda view, batch: (b"NIL" for _ in batch.uids)),
     _A.SAVEDATE: Column(b"SAVEDATE %b", _save_dates),
+    _A.X_GM_MSGID: Column(
+        b"X-GM-MSGID %d",
+        lambda view, batch: map(gmail.message_id, pick(view.index.email_ids, batch.rows)),
+    ),
+    _A.X_GM_LABELS: Column(b"X-GM-LABELS (%b)", _labels),
 }
 
 

@@ -18,6 +18,7 @@ from pymap import mime
 from pymap.backend.api import Digest
 from pymap.backend.errors import MessageExpunged
 from pymap.imap.columns import COLUMNS, Column, lines, pick
+from pymap.imap.gmail import thread_id
 from pymap.imap.message_limit import done_within, newest
 from pymap.imap.session import THREAD, Done, Peer, Session
 from pymap.imap.view import Batch, MailboxView, Slices, spans
@@ -35,6 +36,7 @@ READ_OCTETS = 256 * 1024  # of messages read ahead of the client
 CHUNK = 64 * 1024  # octets until the answer is sent on its way
 
 _A = FetchAttribute
+_GMAIL = (_A.X_GM_MSGID, _A.X_GM_THRID, _A.X_GM_LABELS)
 _HEADER = (SectionText.HEADER, SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT)
 # The older names of sections.   RFC 3501 6.4.5
 _RFC822 = {
@@ -68,7 +70,7 @@ def _plan(session: Session, command: Fetch, view: MailboxView) -> _Plan:
                 columns.append(attribute)
         elif attribute in (_A.ENVELOPE, _A.BODYSTRUCTURE):
             digests.append(item)
-        elif attribute is _A.RFC822_HEADER or (
+        elif attribute in (_A.RFC822_HEADER, _A.X_GM_THRID) or (
             attribute is _A.SECTION and not item.section.path and text in _HEADER
         ):
             headers.append(item)
@@ -84,6 +86,8 @@ def _plan(session: Session, command: Fetch, view: MailboxView) -> _Plan:
 async def fetch(session: Session, command: Fetch) -> Done:
     """RFC 9051 6.4.5; CHANGEDSINCE and VANISHED RFC 7162 3.1.4, 3.2.6; BINARY RFC 3516"""
     view = session.selected()
+    if any(item.attribute in _GMAIL for item in command.items):
+        session.require("X-GM-EXT-1")
     await view.opened.sync()
     slices = view.resolve(command.numbers, command.by_uid)
     if any(item.attribute is _A.MODSEQ for item in command.items):
@@ -288,7 +292,16 @@ def _text(item: FetchItem) -> bytes:
 
 
 async def _header_values(item: FetchItem, headers: Sequence[bytes]) -> list[bytes]:
-    """HEADER, HEADER.FIELDS and the like, as literals."""
+    """HEADER, HEADER.FIELDS and the like, as literals; X-GM-THRID as a number."""
+    if item.attribute is _A.X_GM_THRID:
+        return [
+            b"%d" % (
+                thread_id(header)
+                if len(header) < THREAD
+                else await asyncio.to_thread(thread_id, header)
+            )
+            for header in headers
+        ]  # fmt: skip
     section = item.section
     if section.text in (SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT):
         excluding = section.text is SectionText.HEADER_FIELDS_NOT

@@ -19,8 +19,9 @@ from itertools import compress
 from typing import NamedTuple, TypeVar
 
 from pymap import mime
-from pymap.backend.api import Digest
+from pymap.backend.api import DELIMITER, Digest
 from pymap.backend.index import NO_SAVE_DATE
+from pymap.imap import gmail
 from pymap.imap.columns import pick
 from pymap.imap.filters import with_filters
 from pymap.imap.message_limit import check_count, done_within
@@ -268,6 +269,18 @@ class Evaluation:
             case k.Header(name, text):
                 needle = casemap(text)
                 return self._by_header(lambda header: header_contains(header, name, needle))
+            case k.Gmail(inner):
+                self.session.require("X-GM-EXT-1")
+                return self.compile(inner)
+            case k.GmailThreadId(number):
+                return self._by_header(lambda header: gmail.thread_id(header) == number)
+            case k.Attachment():
+                return self._by_digest(lambda made: gmail.has_attachment(made.bodystructure))
+            case k.InMailbox(name, flag):
+                mailbox = self.session.mailbox_name
+                if name.lower() in (mailbox.lower(), mailbox.rpartition(DELIMITER)[2].lower()):
+                    return self._column(lambda candidates: candidates)
+                return self.compile(k.HasFlag(flag))
             case k.Date(k.DateKey.SENT, compare, day):
                 return self._by_header(lambda header: _sent(header, compare, day))
             case k.InBody(text):
@@ -309,6 +322,8 @@ class Evaluation:
             case k.EmailId(id_):
                 ids = self.column(index.email_ids)
                 return self._where(lambda at: ids[at] == id_)
+            case k.GmailMessageId(number):
+                return self._by_gmail_id(number)
             case k.ThreadId():
                 return self._column(lambda candidates: ())
         raise AssertionError(key)
@@ -415,6 +430,34 @@ class Evaluation:
             return found
 
         return Test(Cost.BODY, run)
+
+    def _by_gmail_id(self, number: int) -> Test:
+        ids = self.column(self.view.index.email_ids)
+
+        async def run(candidates: Candidates) -> Candidates:
+            found: list[int] = []
+            for start in range(0, len(candidates), 1000):  # 2 ms: each is hashed
+                some = candidates[start : start + 1000]
+                found += [at for at in some if gmail.message_id(ids[at]) == number]
+                await self.pace(20 * len(some))
+            return found
+
+        return Test(Cost.COLUMN, run)
+
+    def _by_digest(self, passes: Callable[[Digest], bool]) -> Test:
+        groups = self._groups()
+
+        async def run(candidates: Candidates) -> Candidates:
+            found: list[int] = []
+            for some in groups(candidates):
+                made = await self.view.mailbox.digests([self.batch.uids[at] for at in some])
+                for at, digest in zip(some, made, strict=True):
+                    if digest is not None and passes(digest):
+                        found.append(at)
+                await self.pace(64 * len(some))
+            return found
+
+        return Test(Cost.HEADER, run)
 
     def _groups(self) -> Callable[[Candidates], Iterator[Candidates]]:
         """Cuts candidates into those that are read together: READ_BATCH of them, and of large

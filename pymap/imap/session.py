@@ -55,6 +55,7 @@ _SWITCHED_ON: dict[str, Callable[[ExtensionConfig], bool]] = {
     "LOGIN-REFERRALS": lambda chosen: bool(chosen.login_referrals),
     "MAILBOX-REFERRALS": lambda chosen: bool(chosen.mailbox_referrals),
     "MESSAGELIMIT": lambda chosen: chosen.message_limit is not None,
+    "X-GM-EXT-1": lambda chosen: chosen.gmail,
     # Who limits all commands announces that alone.   RFC 9738 3
     "SAVELIMIT": lambda chosen: chosen.save_limit is not None and chosen.message_limit is None,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pymap.backend.errors import MessageExpunged, ReadOnly
 from pymap.imap.columns import COLUMNS, Column, lines
+from pymap.imap.gmail import store_flags
 from pymap.imap.message_limit import done_within, newest
 from pymap.imap.session import Done, Session
 from pymap.imap.view import MailboxView, Slices, spans
@@ -26,6 +27,8 @@ def check_flags(flags: frozenset[Flag]) -> None:
 async def store(session: Session, command: Store) -> Done:
     """RFC 9051 6.4.6, RFC 7162 3.1.3"""
     view = session.selected()
+    if command.labels:
+        session.require("X-GM-EXT-1")
     check_flags(command.flags)
     if view.readonly:
         raise ReadOnly
@@ -39,7 +42,7 @@ async def store(session: Session, command: Store) -> Done:
     # What others did and this client does not know is told whatever `.SILENT` says, as it is
     # after this command.   RFC 9051 6.4.6
     foreign, known = view.untold(), index.modseq
-    done = await view.mailbox.store(uids, command.op, command.flags, command.unchanged_since)
+    done = await store_flags(view, uids, command)
     await view.opened.sync()
     session.send_keywords(view)
     if done.failed:
@@ -65,7 +68,8 @@ async def _answer(session: Session, view: MailboxView, slices: Slices, command: 
     7162 3.1.3). Returns how many."""
     wanted: list[FetchAttribute] = []
     if not command.silent:
-        wanted.append(FetchAttribute.FLAGS)
+        labels = command.labels
+        wanted.append(FetchAttribute.X_GM_LABELS if labels else FetchAttribute.FLAGS)
     if session.condstore:
         wanted.append(FetchAttribute.MODSEQ)
     if not wanted:

@@ -246,6 +246,7 @@ def _extensions(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("extensions of IMAP")
     add = group.add_argument
     _switch(group, "--identify", "tell the server's name and version (ID)", EXTENSIONS.identify)
+    _switch(group, "--gmail", "speak Gmail's dialect, with labels and queries (X-GM-EXT-1)")
     add(
         "--admin-contact",
         type=values.uri,
@@ -412,6 +413,7 @@ def config_of(args: Namespace) -> Config:
         extensions=ExtensionConfig(
             identify=args.identify,
             language=args.language,
+            gmail=args.gmail,
             login_referrals=tuple(args.login_referral),
             mailbox_referrals=tuple(args.mailbox_referral),
             admin_contact=args.admin_contact,

@@ -94,6 +94,7 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension("UNSELECT", "RFC 3691", "Leave a mailbox without expunging"),
     Extension("UTF8=ACCEPT", "RFC 6855", "UTF-8 in names and headers", can_enable=True),
     Extension("WITHIN", "RFC 5032", "SEARCH OLDER and YOUNGER"),
+    Extension("X-GM-EXT-1", "Gmail", "Labels, thread ids and queries", needs=Needs.SETTING),
 )  # fmt: skip
 
 ENABLED_BY = {

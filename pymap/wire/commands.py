@@ -384,6 +384,9 @@ class FetchAttribute(Enum):
     EMAILID = "EMAILID"
     THREADID = "THREADID"
     SAVEDATE = "SAVEDATE"
+    X_GM_MSGID = "X-GM-MSGID"
+    X_GM_THRID = "X-GM-THRID"
+    X_GM_LABELS = "X-GM-LABELS"
     SECTION = "BODY[]"
     RFC822 = "RFC822"
     RFC822_HEADER = "RFC822.HEADER"
@@ -464,6 +467,8 @@ class Store(Command):
     flags: frozenset[Flag]
     silent: bool = False
     unchanged_since: int | None = None
+    labels: bool = False
+    """Whether `flags` are labels: X-GM-LABELS."""
 
 
 @dataclass(frozen=True, slots=True)

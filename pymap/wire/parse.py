@@ -19,6 +19,7 @@ from pymap.limits import Limits
 from pymap.wire import commands as c
 from pymap.wire.errors import BadCommand
 from pymap.wire.framer import Frame
+from pymap.wire.labels import label_list
 from pymap.wire.parse_append import append
 from pymap.wire.parse_fetch import fetch
 from pymap.wire.parse_list import list_, lsub, rlist, rlsub, status
@@ -290,10 +291,13 @@ def store(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> c.Store:
         s.sp()
     op = FlagOp.ADD if s.accept(b"+") else FlagOp.REMOVE if s.accept(b"-") else FlagOp.SET
     name = s.keyword()
-    if name not in ("FLAGS", "FLAGS.SILENT"):
+    labels = name in ("X-GM-LABELS", "X-GM-LABELS.SILENT")
+    if name not in ("FLAGS", "FLAGS.SILENT") and not labels:
         raise BadCommand("Expected FLAGS")
     s.sp()
-    if s.at(b"("):
+    if labels:
+        flags = label_list(s, limits)
+    elif s.at(b"("):
         flags = s.flag_list(limits)
     else:
         several = [s.flag(limits)]
@@ -302,7 +306,8 @@ def store(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> c.Store:
             if len(several) > limits.flags:
                 raise BadCommand("Too many flags")
         flags = frozenset(several)
-    return c.Store(tag, numbers, by_uid, op, flags, name.endswith(".SILENT"), unchanged_since)
+    silent = name.endswith(".SILENT")
+    return c.Store(tag, numbers, by_uid, op, flags, silent, unchanged_since, labels)
 
 
 def copy(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> c.Copy:

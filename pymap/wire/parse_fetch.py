@@ -15,7 +15,7 @@ from pymap.wire.types import MAX_NUMBER, Section, SectionText
 
 __all__ = ["fetch", "fetch_items"]
 
-_ITEM = re.compile(rb"[A-Za-z0-9.]+")
+_ITEM = re.compile(rb"[A-Za-z0-9.-]+")
 _PART = re.compile(rb"(?:[1-9]\d{0,9})(?:\.[1-9]\d{0,9})*")
 _TEXT = re.compile(rb"[A-Za-z.]+")
 _PARTIAL = re.compile(rb"<(\d{1,19})\.(\d{1,19})>")

@@ -14,6 +14,8 @@ from pymap.wire import search as k
 from pymap.wire.commands import Search, Sort, Thread
 from pymap.wire.errors import BadCommand, Refused
 from pymap.wire.framer import Frame
+from pymap.wire.gmail_query import query
+from pymap.wire.labels import label
 from pymap.wire.scanner import Scanner
 from pymap.wire.types import ANSWERED, DELETED, DRAFT, FLAGGED, MAX_NUMBER, SEEN, Flag, SequenceSet
 
@@ -38,6 +40,14 @@ class _Program:
     charset: str = "utf-8"
     keys: int = 0
     uses_modseq: bool = False
+
+    def enter(self, depth: int) -> None:
+        """A key begins."""
+        self.keys += 1
+        if self.keys > self.limits.search_keys:
+            raise Refused("LIMIT", "Too many search keys")
+        if depth > self.limits.search_depth:
+            raise Refused("LIMIT", "Search keys nested too deeply")
 
 
 def search(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> Search:
@@ -199,11 +209,7 @@ def _text(s: Scanner, program: _Program) -> str:
 
 def _key(s: Scanner, program: _Program, depth: int) -> k.SearchKey:
     """search-key; nesting and number of keys are bounded, RFC 9051 does not say by what."""
-    program.keys += 1
-    if program.keys > program.limits.search_keys:
-        raise Refused("LIMIT", "Too many search keys")
-    if depth > program.limits.search_depth:
-        raise Refused("LIMIT", "Search keys nested too deeply")
+    program.enter(depth)
     if s.accept(b"("):
         keys = [_key(s, program, depth + 1)]
         while s.accept(b" "):
@@ -295,6 +301,8 @@ def _uids(first: int, last: int) -> k.SearchKey:
     return k.Numbers(SequenceSet(((first, last),) if first <= last else ()), by_uid=True)
 
 
+_MAX_GMAIL_ID = (1 << 64) - 1
+
 _PARSERS: dict[str, KeyParser] = {
     "KEYWORD": _keyword,
     "UNKEYWORD": lambda s, program, depth: k.Not(_keyword(s, program, depth)),
@@ -311,6 +319,10 @@ _PARSERS: dict[str, KeyParser] = {
     "MODSEQ": _modseq,
     "EMAILID": lambda s, program, depth: k.EmailId(s.atom()),
     "THREADID": lambda s, program, depth: k.ThreadId(s.atom()),
+    "X-GM-MSGID": lambda s, program, depth: k.Gmail(k.GmailMessageId(s.number(_MAX_GMAIL_ID))),
+    "X-GM-THRID": lambda s, program, depth: k.Gmail(k.GmailThreadId(s.number(_MAX_GMAIL_ID))),
+    "X-GM-LABELS": lambda s, program, depth: k.Gmail(k.HasFlag(label(s, program.limits))),
+    "X-GM-RAW": lambda s, program, depth: k.Gmail(query(_text(s, program), program.enter, depth)),
     "BODY": lambda s, program, depth: k.InBody(_text(s, program)),
     "TEXT": lambda s, program, depth: k.Text(_text(s, program)),
     "HEADER": _header,

@@ -13,14 +13,19 @@ from pymap.wire.types import Flag, SequenceSet
 __all__ = [
     "All",
     "And",
+    "Attachment",
     "Compare",
     "Date",
     "DateKey",
     "EmailId",
     "Filter",
+    "Gmail",
+    "GmailMessageId",
+    "GmailThreadId",
     "HasFlag",
     "Header",
     "InBody",
+    "InMailbox",
     "ModSeq",
     "Not",
     "Numbers",
@@ -118,6 +123,35 @@ class ThreadId(NamedTuple):
     id: str
 
 
+class GmailMessageId(NamedTuple):
+    """X-GM-MSGID"""
+
+    number: int
+
+
+class GmailThreadId(NamedTuple):
+    """X-GM-THRID"""
+
+    number: int
+
+
+class Attachment(NamedTuple):
+    """has:attachment in X-GM-RAW."""
+
+
+class InMailbox(NamedTuple):
+    """in: in X-GM-RAW: all, if that is the mailbox, and what has the label of that name."""
+
+    name: str
+    flag: Flag
+
+
+class Gmail(NamedTuple):
+    """A key of X-GM-EXT-1, which may not be offered."""
+
+    key: SearchKey
+
+
 class Header(NamedTuple):
     """HEADER, and its short forms FROM, TO, CC, BCC, SUBJECT: `text` in a field of that name."""
 
@@ -167,6 +201,11 @@ SearchKey = (
     | ModSeq
     | EmailId
     | ThreadId
+    | GmailMessageId
+    | GmailThreadId
+    | Attachment
+    | InMailbox
+    | Gmail
     | Header
     | InBody
     | Text

@@ -23,6 +23,7 @@ __all__ = [
     "SYSTEM_FLAGS",
     "Flag",
     "DELIMITER",
+    "LABEL_PREFIX",
     "NO_UIDS",
     "FlagOp",
     "InternalDate",
@@ -36,6 +37,9 @@ __all__ = [
 
 DELIMITER = "/"
 """What separates levels of hierarchy in every mailbox name."""
+
+LABEL_PREFIX = "$gm."
+"""What keywords begin with that are Gmail's labels: see `labels`."""
 
 MONTHS = tuple(b"Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split())
 MAX_NUMBER = 0xFFFFFFFF  # number and nz-number are 32 bits, RFC 9051 9
@@ -67,6 +71,11 @@ class Flag:
     @property
     def is_system(self) -> bool:
         return self.name.startswith("\\")
+
+    @property
+    def is_label(self) -> bool:
+        """FLAGS does not show it."""
+        return self.folded.startswith(LABEL_PREFIX)
 
     @classmethod
     def of(cls, name: str) -> Flag:

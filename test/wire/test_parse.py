@@ -13,6 +13,7 @@ import pytest
 from pymap.wire import commands as c
 from pymap.wire.commands import ListReturn, ListSelect, StatusItem
 from pymap.wire.errors import Refused
+from pymap.wire.labels import flag_of
 from pymap.wire.parse import COMMANDS as KNOWN
 from pymap.wire.types import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, Flag, FlagOp, SequenceSet
 
@@ -341,6 +342,13 @@ COMMANDS: list[tuple[bytes, c.Command]] = [
     (b"a STORE 2:4 FLAGS ()\r\n", c.Store("a", TWO_TO_FOUR, False, FlagOp.SET, frozenset())),
     (b"a STORE 2:4 FLAGS.SILENT \\Seen \\Draft x+y\r\n",
      c.Store("a", TWO_TO_FOUR, False, FlagOp.SET, frozenset({SEEN, DRAFT, Flag("x+y")}), True)),
+    # X-GM-EXT-1
+    (b'a STORE 1 +X-GM-LABELS (foo "Muy Importante" \\Inbox)\r\n',
+     c.Store("a", numbers((1, 1)), False, FlagOp.ADD,
+             frozenset(map(flag_of, ("foo", "Muy Importante", "\\Inbox"))), labels=True)),
+    (b"a STORE 1 X-GM-LABELS.SILENT &AOQ-\r\n",
+     c.Store("a", numbers((1, 1)), False, FlagOp.SET, frozenset((flag_of("ä"),)), True,
+             labels=True)),
     (b"a UID STORE 2:4 FLAGS (\\FLAGGED \\flagged $Forwarded $forwarded)\r\n",
      c.Store("a", TWO_TO_FOUR, True, FlagOp.SET, frozenset({FLAGGED, Flag("$Forwarded")}))),
     (b"a STORE $ +FLAGS.Silent (\\Deleted)\r\n",
