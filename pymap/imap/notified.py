@@ -28,6 +28,7 @@ from pymap.imap.fetch import send_new
 from pymap.imap.interests import Interests, Selected
 from pymap.imap.list import Tree
 from pymap.imap.name_changes import name_changes
+from pymap.imap.referrals import is_remote
 from pymap.imap.session import Disconnect
 from pymap.imap.view import MailboxView
 from pymap.wire import responses as r
@@ -303,8 +304,8 @@ class Notified:
     # -- names --
 
     async def _tell_names(self, account: WatchedAccount) -> None:
-        before, after = self._listing, account.listing
-        self._listing = after
+        before, after = self._here(), self._here(account)
+        self._listing = account.listing
         session, tree, listed = self.session, None, set()
         subscribed = before.subscriptions | after.subscriptions
         for name, event, old_name in name_changes(before, after, self.own_names):
@@ -321,9 +322,21 @@ class Notified:
             session.send(r.ListResponse(shown, tree.attributes(name), delimiter, old_name=old))
         await self._follow()
 
+    def _here(self, account: WatchedAccount | None = None) -> Listing:
+        """The names that were told last, or those of an account; nothing is told of what is on
+        other servers (RFC 2193 3)."""
+        listing = self._listing if account is None else account.listing
+        extensions = self.session.extensions
+        if not extensions.mailbox_referrals:
+            return listing
+        return Listing(
+            frozenset(i for i in listing.mailboxes if not is_remote(extensions, i.name)),
+            frozenset(name for name in listing.subscriptions if not is_remote(extensions, name)),
+        )
+
     async def _follow(self, first: bool = False) -> None:
         """Listen to the mailboxes that are meant now. Raises Refused if they are too many."""
-        listing, followed = self._listing, self._followed
+        listing, followed = self._here(), self._followed
         wanted: dict[str, frozenset[Event]] = {}
         ids: dict[str, str] = {}
         for info in listing.mailboxes:

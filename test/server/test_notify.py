@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -329,3 +330,23 @@ async def test_idle_sessions_are_cheap(spawn: Spawn, connect: Connect) -> None:
     cpu = process.cpu_s
     await asyncio.sleep(0.5)  # the thing measured, no synchronisation
     assert process.cpu_s - cpu <= 0.03
+
+
+async def test_news_over_a_compressed_connection(imap_server, connect: Connect) -> None:
+    """RFC 4978: pushed too, it is compressed, and leaves at once."""
+    server = await imap_server()
+    writer = await (await connect(server)).login()
+    client = await (await connect(server)).login(b"INBOX")
+    await client.ok(b"COMPRESS DEFLATE")
+    out, into = zlib.compressobj(wbits=-15), zlib.decompressobj(wbits=-15)
+    client.send(out.compress(b"n " + ALL + b"\r\n") + out.flush(zlib.Z_SYNC_FLUSH))
+
+    async def until(end: bytes) -> None:
+        seen = b""
+        while end not in seen:
+            async with asyncio.timeout(10):
+                seen += into.decompress(await client.reader.read(1000))
+
+    await until(b"n OK")
+    await writer.append(MESSAGE)
+    await until(b"* 1 EXISTS\r\n")
