@@ -13,7 +13,7 @@ from pymap.wire.framer import Frame
 from pymap.wire.scanner import Scanner
 from pymap.wire.types import MAX_NUMBER, Section, SectionText
 
-__all__ = ["fetch", "fetch_items"]
+__all__ = ["fetch", "fetch_items", "section_of"]
 
 _ITEM = re.compile(rb"[A-Za-z0-9.-]+")
 _PART = re.compile(rb"(?:[1-9]\d{0,9})(?:\.[1-9]\d{0,9})*")
@@ -151,6 +151,14 @@ def _section(s: Scanner, parts_only: bool = False) -> Section:
             raise BadCommand("MIME needs a part number")
     s.expect(b"]")
     return Section(path, text, names)
+
+
+def section_of(spec: bytes) -> Section:
+    """section-spec by itself, as a URL has it. Raises BadCommand.   RFC 5092 11, enc-section"""
+    s = Scanner(Frame(spec + b"]\r\n", []))
+    section = _section(s)
+    s.end()
+    return section
 
 
 def _section_text(s: Scanner) -> tuple[SectionText, tuple[str, ...]]:

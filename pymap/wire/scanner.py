@@ -7,7 +7,6 @@ production raises BadCommand; none of them looks further than it must.
 from __future__ import annotations
 
 import re
-import unicodedata
 from calendar import timegm
 
 from pymap.limits import Limits
@@ -20,8 +19,7 @@ from pymap.wire.types import (
     Flag,
     InternalDate,
     SequenceSet,
-    fold_inbox,
-    swap_delimiter,
+    meant_name,
 )
 
 __all__ = ["Scanner"]
@@ -34,6 +32,7 @@ _ESCAPED = re.compile(rb'\\(["\\])')
 _LITERAL = re.compile(rb"(~?)\{\d+\+?\}\r?\n")
 _NUMBER = re.compile(rb"\d{1,20}")
 _SEQ_RANGE = rb"(?:[1-9]\d{0,9}|\*)(?::(?:[1-9]\d{0,9}|\*))?"
+_SEQ_NUMBER = re.compile(rb"[1-9]\d{0,9}|\*")
 _SEQUENCE = re.compile(_SEQ_RANGE + rb"(?:," + _SEQ_RANGE + rb")*+")
 _FLAG = re.compile(rb"\\?[^\x00-\x20\x7f-\xff(){%*\"\\\]]+")
 _DATE = re.compile(rb'"?(\d{1,2})-([A-Za-z]{3})-(\d{4})"?')
@@ -142,6 +141,13 @@ class Scanner:
             raise BadCommand("Number out of range in a sequence set")
         return SequenceSet(ranges)
 
+    def seq_number(self) -> SequenceSet:
+        """seq-number = nz-number / "*", as a set of that one.   RFC 9051 9"""
+        number = int(self.match(_SEQ_NUMBER, "a message number")[0].replace(b"*", b"0"))
+        if number > MAX_NUMBER:
+            raise BadCommand("Number too large")
+        return SequenceSet(((number, number),))
+
     # -- strings --
 
     def string(self) -> bytes:
@@ -216,9 +222,7 @@ class Scanner:
                 name = modutf7.decode(raw)
         except ValueError as error:
             raise BadCommand("Malformed mailbox name") from error
-        if not name.isascii():
-            name = unicodedata.normalize("NFC", name)  # Net-Unicode, RFC 9051 5.1
-        return fold_inbox(swap_delimiter(name, self.delimiter))
+        return meant_name(name, self.delimiter)
 
     def flag(self, limits: Limits) -> Flag:
         r"""flag = "\Answered" / ... / flag-keyword; an unknown \name is refused by its user."""

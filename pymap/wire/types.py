@@ -6,6 +6,7 @@ They know no octets but their own wire form, and import nothing of ours.
 from __future__ import annotations
 
 import time
+import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ __all__ = [
     "SequenceSet",
     "UidSet",
     "fold_inbox",
+    "meant_name",
     "swap_delimiter",
 ]
 
@@ -190,6 +192,13 @@ def fold_inbox(name: str) -> str:
     """INBOX is the same in any case of its ASCII letters, also above others.   RFC 9051 5.1"""
     first, delimiter, rest = name.partition(DELIMITER)
     return f"INBOX{delimiter}{rest}" if first.isascii() and first.upper() == "INBOX" else name
+
+
+def meant_name(name: str, delimiter: str) -> str:
+    """The mailbox name that a client means, from the one that it wrote."""
+    if not name.isascii():
+        name = unicodedata.normalize("NFC", name)  # Net-Unicode, RFC 9051 5.1
+    return fold_inbox(swap_delimiter(name, delimiter))
 
 
 def merge_ranges(pairs: list[tuple[int, int]]) -> list[tuple[int, int]]:
