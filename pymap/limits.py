@@ -34,6 +34,8 @@ class Limits:
     """All messages of one APPEND, RFC 3502."""
     append_messages: int = 1000
     """Messages in one APPEND."""
+    urls: int = 1000
+    """URLs in one command of CATENATE, GENURLAUTH or URLFETCH."""
     search_keys: int = 10_000
     """Keys in one SEARCH program."""
     search_depth: int = 100

@@ -33,6 +33,7 @@ from pymap.imap.mailboxes import (
 )
 from pymap.imap.metadata import get_metadata, set_metadata
 from pymap.imap.notify import notify
+from pymap.imap.replace import replace
 from pymap.imap.search import search
 from pymap.imap.select import select
 from pymap.imap.session import Handler
@@ -85,4 +86,5 @@ HANDLERS: dict[type[c.Command], Handler] = {
     c.Store: store,
     c.Copy: copy,
     c.Move: move,
+    c.Replace: replace,
 }

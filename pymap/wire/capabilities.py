@@ -44,6 +44,7 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension("LANGUAGE", "RFC 5255", "Texts in English or German", before_login=True),
     Extension("APPENDLIMIT", "RFC 7889", "The largest message, told in advance"),
     Extension("BINARY", "RFC 3516", "Decoded parts, messages with NUL octets"),
+    Extension("CATENATE", "RFC 4469", "Messages put together from parts of others"),
     Extension("CHILDREN", "RFC 3348", "Which mailboxes have children"),
     Extension("COMPRESS=DEFLATE", "RFC 4978", "Both directions compressed"),
     Extension("CONDSTORE", "RFC 7162", "What changed since; conditional STORE", can_enable=True),
@@ -75,6 +76,7 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension("NOTIFY", "RFC 5465", "News of all mailboxes, at any time"),
     Extension("OBJECTID", "RFC 8474", "Ids that survive renames and moves"),
     Extension("QRESYNC", "RFC 7162", "Resynchronise in one round trip", can_enable=True),
+    Extension("REPLACE", "RFC 8508", "A new version of a draft for the old one"),
     Extension("SAVEDATE", "RFC 8514", "When a message came into its mailbox"),
     Extension(
         "SAVELIMIT", "RFC 9738", "How many messages one COPY or APPEND adds", needs=Needs.SETTING
@@ -92,6 +94,7 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension("UIDPLUS", "RFC 4315", "The UIDs of appended and copied messages; UID EXPUNGE"),
     Extension("UNAUTHENTICATE", "RFC 8437", "One connection for several users"),
     Extension("UNSELECT", "RFC 3691", "Leave a mailbox without expunging"),
+    Extension("URL-PARTIAL", "RFC 5550", "URLs that name some octets of a part"),
     Extension("UTF8=ACCEPT", "RFC 6855", "UTF-8 in names and headers", can_enable=True),
     Extension("WITHIN", "RFC 5032", "SEARCH OLDER and YOUNGER"),
     Extension("X-GM-EXT-1", "Gmail", "Labels, thread ids and queries", needs=Needs.SETTING),

@@ -16,6 +16,7 @@ __all__ = [
     "Append",
     "Authenticate",
     "Capability",
+    "Catenation",
     "Check",
     "Close",
     "Command",
@@ -50,6 +51,7 @@ __all__ = [
     "RList",
     "RLsub",
     "Rename",
+    "Replace",
     "Search",
     "Select",
     "SetMetadata",
@@ -290,10 +292,22 @@ class SetMetadata(Command):
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
-    """One message of APPEND. `internal_date` None means now."""
+class Catenation:
+    """A message to be put together from octets of this command and, where a part is text, from
+    what that IMAP URL names.   RFC 4469 3"""
 
-    content: bytes = field(repr=False)
+    parts: tuple[bytes | str, ...] = field(repr=False)
+
+    @property
+    def urls(self) -> int:
+        return sum(isinstance(part, str) for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message of APPEND or REPLACE. `internal_date` None means now."""
+
+    content: bytes | Catenation = field(repr=False)
     flags: frozenset[Flag] = frozenset()
     internal_date: InternalDate | None = None
 
@@ -485,3 +499,13 @@ class Move(Command):
     numbers: SequenceSet
     by_uid: bool
     mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replace(Command):
+    """RFC 8508; `number` is of one message."""
+
+    number: SequenceSet
+    by_uid: bool
+    mailbox: str
+    message: Message

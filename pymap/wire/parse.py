@@ -20,7 +20,7 @@ from pymap.wire import commands as c
 from pymap.wire.errors import BadCommand
 from pymap.wire.framer import Frame
 from pymap.wire.labels import label_list
-from pymap.wire.parse_append import append
+from pymap.wire.parse_append import append, replace
 from pymap.wire.parse_fetch import fetch
 from pymap.wire.parse_list import list_, lsub, rlist, rlsub, status
 from pymap.wire.parse_metadata import getmetadata, setmetadata
@@ -384,4 +384,5 @@ COMMANDS: dict[bytes, CommandSpec] = {
     b"STORE": CommandSpec(store, _SELECTED, has_uid_form=True, holds_expunges=True),
     b"COPY": CommandSpec(copy, _SELECTED, has_uid_form=True),
     b"MOVE": CommandSpec(move, _SELECTED, has_uid_form=True),
+    b"REPLACE": CommandSpec(replace, _SELECTED, has_uid_form=True),
 }

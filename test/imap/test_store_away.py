@@ -83,6 +83,43 @@ async def test_a_rename_of_inbox_that_fails_can_be_tried_again(
     assert (await client.command(b"RENAME INBOX old"))[-1].startswith(b"a OK")
 
 
+async def replace(client: Client) -> bytes:
+    return (await client.command(b"REPLACE 1 INBOX {%d+}\r\n%b" % (len(MESSAGE), MESSAGE)))[-1]
+
+
+async def test_what_cannot_be_removed_is_not_replaced(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new message goes again, and nobody has to clean up.   RFC 8508 3.4"""
+    await client.command(b"APPEND INBOX {%d+}\r\n%b" % (len(MESSAGE), MESSAGE))
+    fail_once(monkeypatch, "expunge", Unavailable())
+    assert (await replace(client)).startswith(b"a NO [UNAVAILABLE]")
+    assert b"* 1 FETCH (UID 1)" in await client.command(b"FETCH 1:* UID")
+    assert (await replace(client)).startswith(b"a OK")
+    assert b"* 1 FETCH (UID 3)" in await client.command(b"FETCH 1:* UID")
+
+
+async def test_one_message_is_replaced_once(imap_server: StartServer) -> None:
+    """Of two that replace it at once, one is refused: there is one message again."""
+    server = await imap_server(store="remote")
+    clients = [Client(*await asyncio.open_connection(*server.addresses[0])) for _ in range(2)]
+    for each in clients:
+        await each.command(b"LOGIN demouser demopass")
+    for _ in range(10):
+        await clients[0].command(b"APPEND INBOX {%d+}\r\n%b" % (len(MESSAGE), MESSAGE))
+        for each in clients:
+            await each.command(b"SELECT INBOX")
+        answers = sorted(await asyncio.gather(*map(replace, clients)))
+        assert answers[0].startswith(b"a NO [EXPUNGEISSUED]")
+        assert answers[1].startswith(b"a OK")
+        await clients[0].command(b"NOOP")
+        assert (await clients[0].command(b"SEARCH ALL"))[0] == b"* SEARCH 1"
+        await clients[0].command(b"STORE 1 +FLAGS (\\Deleted)")
+        await clients[0].command(b"EXPUNGE")
+    for each in clients:
+        await each.close()
+
+
 @pytest.mark.parametrize("store", ["dict", "remote", "maildir", "redis"])
 async def test_a_client_that_half_closes_gets_its_answers(
     imap_server: StartServer, store: str

@@ -36,6 +36,7 @@ CASES: dict[str, tuple[int, bool, bytes, bytes, bytes]] = {
     "append": (2000, True, b"APPEND INBOX " + literal(2000), b"APPEND INBOX " + literal(2001), NO_TOOBIG),
     "append_total": (2000, True, b"APPEND INBOX" + (b" " + literal(1000)) * 2, b"APPEND INBOX" + (b" " + literal(1000)) * 3, NO_TOOBIG),
     "append_messages": (4, True, b"APPEND INBOX" + (b" " + literal(1)) * 4, b"APPEND INBOX" + (b" " + literal(1)) * 5, NO_LIMIT),
+    "urls": (3, True, b"APPEND INBOX CATENATE (TEXT " + literal(1) + b" URL ;UID=1" * 3 + b")", b"APPEND INBOX CATENATE (" + b"URL x " * 3 + b"URL x)", NO_LIMIT),
     "search_keys": (6, True, b"SEARCH" + b" ALL" * 6, b"SEARCH" + b" ALL" * 7, NO_LIMIT),
     "search_depth": (5, True, b"SEARCH " + b"NOT " * 5 + b"ALL", b"SEARCH " + b"(" * 6 + b"ALL" + b")" * 6, NO_LIMIT),
     "fetch_items": (5, True, b"FETCH 1 BODY.PEEK[HEADER.FIELDS (a b c d)]", b"FETCH 1 (BODY.PEEK[HEADER.FIELDS (a b c d e)])", BAD),

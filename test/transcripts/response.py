@@ -109,6 +109,17 @@ class Scanner:
             return self.literal(Form.LITERAL8)
         return self.atom(closer)
 
+    def bad_url(self) -> tuple[Value, ...] | None:
+        """BADURL with its URL, which is any text but "]".   RFC 4469 5"""
+        if self.peek(7) != b"BADURL ":
+            return None
+        end = self.data.index(b"]", self.at)
+        url = self.data[self.at + 7 : end]
+        if not url or not url.isascii() or not url.decode("ascii").isprintable():
+            raise self.fail("no URL")
+        self.at = end + 1
+        return Atom(b"BADURL"), Text(url)
+
     def quoted(self) -> bytes:
         value = bytearray()
         self.at += 1
@@ -196,7 +207,7 @@ def parse(raw: bytes, *, utf8: bool) -> Response:
     code = None
     if s.peek() == b"[":
         s.at += 1
-        code = s.values(b"]")
+        code = s.bad_url() or s.values(b"]")
         if s.peek() not in (b" ", b""):
             raise s.fail("text must follow the code after a space")
     return Response(tag, number, name, code, (), raw)

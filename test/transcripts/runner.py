@@ -167,7 +167,9 @@ def ambient(r: Response) -> bool:
     return False
 
 
-AMBIENT_CODES = (Atom(b"PERMANENTFLAGS"), Atom(b"HIGHESTMODSEQ"), Atom(b"MAILBOXID"))
+AMBIENT_CODES = tuple(
+    Atom(name) for name in (b"PERMANENTFLAGS", b"HIGHESTMODSEQ", b"MAILBOXID", b"URLMECH")
+)
 
 
 def settle(block: Block, got: list[Response], env: Env) -> Env:

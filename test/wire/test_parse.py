@@ -814,6 +814,7 @@ STATES = {
         b"THREAD REFS UTF-8 ALL", b"UID THREAD REFS UTF-8 ALL",
         b"FETCH 1 FLAGS", b"UID FETCH 1 FLAGS", b"STORE 1 FLAGS (x)",
         b"UID STORE 1 FLAGS (x)", b"COPY 1 x", b"UID COPY 1 x", b"MOVE 1 x", b"UID MOVE 1 x",
+        b"REPLACE 1 x {1+}\r\nx", b"UID REPLACE 1 x {1+}\r\nx",
     ],
 }  # fmt: skip
 ALLOWED = {

@@ -1,4 +1,4 @@
-"""APPEND with one and many messages, literal8, UTF8, and the date-time of each."""
+"""APPEND and REPLACE: one and many messages, literal8, UTF8, CATENATE, and the date-time of each."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
-from pymap.wire.commands import Append, Message
+from pymap.wire.commands import Append, Catenation, Message, Replace
 from pymap.wire.errors import Refused
-from pymap.wire.types import DRAFT, FLAGGED, SEEN, Flag, InternalDate
+from pymap.wire.types import DRAFT, FLAGGED, SEEN, Flag, InternalDate, SequenceSet
 
 from .feed import bad, command, refusal, shown
 
@@ -66,6 +66,14 @@ TABLE = [
      "x", [Message(b"x", SEEN_ONLY), Message(b"y", internal_date=date(1994, 2, 7, 22, 43, 4, zone=-480)),
            Message(b"z")]),
     (b"a APPEND x UTF8 (~{1+}\r\nx) UTF8 (~{1}\r\ny)\r\n", "x", [X, Message(b"y")]),
+    # CATENATE.   RFC 4469 5
+    (b'a APPEND x CATENATE (URL "/x")\r\n', "x", [Message(Catenation(("/x",)))]),
+    (b'a APPEND x (\\Seen) catenate (url /x/;UID=1 text {1}\r\ny Url {2+}\r\n/z TEXT {0}\r\n)\r\n',
+     "x", [Message(Catenation(("/x/;UID=1", b"y", "/z", b"")), SEEN_ONLY)]),
+    (b"a APPEND x CATENATE (TEXT ~{1}\r\n\0 UTF8 (~{1+}\r\nx)) {1}\r\nx CATENATE (TEXT {1}\r\n))\r\n",
+     "x", [Message(Catenation((b"\0", b"x"))), X, Message(Catenation((b")",)))]),
+    # A URL may be anything; that it is none is told with its text.   RFC 4469 4.1
+    (b'a APPEND x CATENATE (URL "" URL {3}\r\na\r\n)\r\n', "x", [Message(Catenation(("", "a\r\n")))]),
 ]  # fmt: skip
 
 BAD = [
@@ -95,7 +103,27 @@ BAD = [
     b"a APPEND x UTF8 (~{1+}\r\ny\r\n",
     b"a APPEND x UTF8 ( ~{1+}\r\ny)\r\n",
     b"a APPEND x UTF8(~{1+}\r\ny)\r\n",
-    b'a APPEND x CATENATE (URL "/x")\r\n',
+    b"a APPEND x CATENATE\r\n",
+    b"a APPEND x CATENATE ()\r\n",
+    b"a APPEND x CATENATE (\r\n",
+    b"a APPEND x CATENATE {1+}\r\ny\r\n",
+    b"a APPEND x CATENATE ({1+}\r\ny)\r\n",
+    b'a APPEND x CATENATE URL "/x"\r\n',
+    b'a APPEND x CATENATE (URL "/x"\r\n',
+    b'a APPEND x CATENATE (URL "/x" )\r\n',
+    b'a APPEND x CATENATE ( URL "/x")\r\n',
+    b'a APPEND x CATENATE (URL "/x"  URL "/x")\r\n',
+    b'a APPEND x CATENATE (URL "/x"URL "/x")\r\n',
+    b'a APPEND x CATENATE (URL "/x",URL "/x")\r\n',
+    b'a APPEND x CATENATE(URL "/x")\r\n',
+    b"a APPEND x CATENATE (URL)\r\n",
+    b'a APPEND x CATENATE (URL ("/x"))\r\n',
+    b'a APPEND x CATENATE (URL "\xff")\r\n',
+    b'a APPEND x CATENATE (TEXT "y")\r\n',
+    b"a APPEND x CATENATE (TEXT y)\r\n",
+    b"a APPEND x CATENATE (TEXT {1+}\r\n\0)\r\n",
+    b"a APPEND x CATENATE (UTF8 ({1+}\r\ny))\r\n",
+    b"a APPEND x CATENATE (CATENATE (TEXT {1+}\r\ny))\r\n",
     b"a APPEND {3+}\r\na\0b {1+}\r\ny\r\n",
 ]
 
@@ -107,6 +135,41 @@ def test_append(octets: bytes, mailbox: str, messages: list[Message]) -> None:
 
 @pytest.mark.parametrize("octets", BAD, ids=shown)
 def test_bad(octets: bytes) -> None:
+    assert bad(octets) == "a"
+
+
+# -- REPLACE: a message number, and then as APPEND.   RFC 8508 5 --
+
+REPLACES = [
+    (b"a REPLACE 4 Drafts (\\Seen) {1}\r\nx\r\n", (4, 4), False, Message(b"x", SEEN_ONLY)),
+    (b"a uid replace 2000 Drafts {1+}\r\nx\r\n", (2000, 2000), True, X),
+    (b"a UID REPLACE * {6}\r\nDrafts ~{1}\r\n\0\r\n", (0, 0), True, Message(b"\0")),
+    (b"a REPLACE 4294967295 Drafts UTF8 (~{1}\r\nx)\r\n", (0xFFFFFFFF, 0xFFFFFFFF), False, X),
+    (b'a REPLACE 1 Drafts CATENATE (URL "/x" TEXT {1}\r\ny)\r\n', (1, 1), False,
+     Message(Catenation(("/x", b"y")))),
+]  # fmt: skip
+NO_REPLACES = [
+    b"a REPLACE\r\n",
+    b"a REPLACE 1\r\n",
+    b"a REPLACE 1 x\r\n",
+    b"a REPLACE x {1+}\r\ny\r\n",
+    b"a REPLACE 0 x {1+}\r\ny\r\n",
+    b"a REPLACE 4294967296 x {1+}\r\ny\r\n",
+    b"a REPLACE 1:2 x {1+}\r\ny\r\n",
+    b"a REPLACE 1,2 x {1+}\r\ny\r\n",
+    b"a REPLACE $ x {1+}\r\ny\r\n",
+    b"a REPLACE 1 x {1+}\r\ny {1+}\r\nz\r\n",
+    b"a UID REPLACE 1x x {1+}\r\ny\r\n",
+]
+
+
+@pytest.mark.parametrize(("octets", "number", "by_uid", "message"), REPLACES)
+def test_replace(octets: bytes, number: tuple[int, int], by_uid: bool, message: Message) -> None:
+    assert command(octets) == Replace("a", SequenceSet((number,)), by_uid, "Drafts", message)
+
+
+@pytest.mark.parametrize("octets", NO_REPLACES, ids=shown)
+def test_bad_replace(octets: bytes) -> None:
     assert bad(octets) == "a"
 
 
@@ -191,5 +254,27 @@ def test_append_messages_limit() -> None:
     assert error.code == "LIMIT"
 
 
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"a APPEND x CATENATE (URL x URL y URL z)\r\n",
+        b"a APPEND x CATENATE (URL x URL y) CATENATE (URL z)\r\n",
+        b"a REPLACE 1 x CATENATE (URL x URL y URL z)\r\n",
+    ],
+)
+def test_urls_limit(octets: bytes) -> None:
+    command(octets, urls=3)
+    error = refusal(octets, urls=2).error
+    assert isinstance(error, Refused)
+    assert error.code == "LIMIT"
+
+
+def test_a_url_is_no_longer_than_an_argument() -> None:
+    """Though the framer lets as much pass as for a message."""
+    command(b"a APPEND x CATENATE (URL {3+}\r\nabc)\r\n", literal=3)
+    bad(b"a APPEND x CATENATE (URL {4+}\r\nabcd)\r\n", literal=3)
+
+
 def test_messages_are_not_in_the_repr() -> None:
+    assert "s3cret" not in repr(command(b"a APPEND x CATENATE (TEXT {6+}\r\ns3cret)\r\n"))
     assert "s3cret" not in repr(command(b"a APPEND x {6+}\r\ns3cret\r\n"))
