@@ -90,6 +90,9 @@ class ExtensionConfig:
     mailbox_referrals: tuple[tuple[str, str], ...] = ()
     """Mailboxes with all below them, and where they are; several times for replicas, the preferred
     one first.   RFC 2193"""
+    submitters: frozenset[str] = frozenset()
+    """Users that are submission servers, beside those whose store says so: they may fetch what
+    URLAUTH has for ``submit+``.   RFC 4467 3"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -813,6 +813,11 @@ def test_check_tries_all_that_a_start_needs(tmp_path: Path) -> None:
     assert ended.stderr == "pymap: /none: No such file or directory\n"
 
 
+def test_submitters() -> None:
+    args = parser_of(["dict"]).parse_args(["--submitter", "postfix", "--submitter", "exim"])
+    assert config_of(args).extensions.submitters == {"postfix", "exim"}
+
+
 def test_message_limits_hold_for_all_ports_or_for_one() -> None:
     parser = parser_of(["dict"])
     args = parser.parse_args(["--message-limit", "1000", "--message-limit", "993=none"])

@@ -424,8 +424,9 @@ class Account(ABC):
 class User(NamedTuple):
     """Who may log in. `password` is plain, or hashed in a form that `auth.passwords` knows.
 
-    Of `roles` pymap knows one: a ``master`` may act for every other user, by an authorization
-    identity (RFC 4422 2). A store need not keep them, for the operator can name masters as well.
+    Of `roles` pymap knows two: a ``master`` may act for every other user, by an authorization
+    identity (RFC 4422 2); a ``submit`` is a submission server, for which users authorize URLs (RFC
+    4467 3). A store need not keep them, for the operator can name both as well.
     """
 
     name: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from weakref import WeakValueDictionary
 
@@ -30,7 +31,8 @@ class OpenMailbox:
     """
 
     __slots__ = (
-        "__weakref__", "_filled", "_heard", "_lock", "_watcher", "index", "mailbox", "summaries",
+        "__weakref__", "_filled", "_heard", "_lock", "_watcher", "index", "mailbox", "rekeyed",
+        "summaries",
     )  # fmt: skip
 
     def __init__(self, mailbox: Mailbox) -> None:
@@ -39,6 +41,8 @@ class OpenMailbox:
         self._filled = mailbox.index is not None
         self.summaries: dict[int, Summary] = {}
         """What SORT and THREAD compare, by UID, of the messages that were asked for."""
+        self.rekeyed: Counter[str] = Counter()
+        """How often a user has made the key of URLAUTH anew since the mailbox was opened."""
         self._lock = asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
         self._heard = 0  # the modseq that `_watch` knows of without columns
@@ -91,6 +95,13 @@ class OpenMailbox:
             changes = await self.mailbox.changes(modseq)
             known = changes.vanished if changes.complete else None
         return known
+
+    def rekey(self, user: str) -> None:
+        """The user has made the key of URLAUTH anew: other sessions of the user, those that idle
+        too, tell of it.   RFC 4467 7"""
+        self.rekeyed[user] += 1
+        for listener in tuple(self.index.listeners):
+            listener()
 
     def forget_summaries(self) -> None:
         """Of messages that are gone, once they are as many as those that are there."""

@@ -41,6 +41,8 @@ from pymap.imap.sort import sort
 from pymap.imap.store import store
 from pymap.imap.thread import thread
 from pymap.imap.uid_batches import uid_batches
+from pymap.imap.urlauth import gen_url_auth, reset_key
+from pymap.imap.urlfetch import url_fetch
 from pymap.wire import commands as c
 
 __all__ = ["HANDLERS"]
@@ -73,6 +75,9 @@ HANDLERS: dict[type[c.Command], Handler] = {
     c.GetMetadata: get_metadata,
     c.SetMetadata: set_metadata,
     c.Append: append,
+    c.GenUrlAuth: gen_url_auth,
+    c.ResetKey: reset_key,
+    c.UrlFetch: url_fetch,
     c.Idle: idle,
     c.Close: close,
     c.Unselect: unselect,

@@ -40,6 +40,7 @@ async def select(session: Session, command: Select) -> Done:
     await opened.sync()
     view = MailboxView(opened, command.readonly, session.uid_only)
     view.recent = recent
+    view.rekeyed = opened.rekeyed[session.user or ""]
     session.view, session.mailbox_name = view, command.mailbox
     session.connection.state = State.SELECTED
     await _describe(session, view, command)
@@ -68,6 +69,8 @@ async def _describe(session: Session, view: MailboxView, command: Select) -> Non
         session.send(r.Untagged(OK, "First unseen", f"UNSEEN {first + 1}"))
     session.send(r.Untagged(OK, "Highest modseq", f"HIGHESTMODSEQ {index.modseq}"))
     session.send(r.Untagged(OK, "Mailbox id", f"MAILBOXID ({mailbox.id})"))
+    if session.url_mechanisms is not None:
+        session.send(r.Untagged(OK, "For URLs", session.url_mechanisms))
     if session.rev2:
         session.send(await list_entry(session, command.mailbox, command.supplied))
 

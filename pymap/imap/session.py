@@ -252,7 +252,7 @@ class Session:
 
     def require(self, name: str) -> None:
         """Raises BadCommand unless the extension of that name is offered here."""
-        if not any(e.name == name and self.offers(e) for e in CAPABILITIES):
+        if not self.has(name):
             raise BadCommand(f"{name} is not available")
 
     def refer(self, command: Command) -> None:
@@ -261,6 +261,16 @@ class Session:
         if self.extensions.mailbox_referrals and self.user is not None:
             if refused := mailbox_referral(self.extensions, self.user, command):
                 raise refused
+
+    def has(self, name: str) -> bool:
+        return any(e.name == name and self.offers(e) for e in CAPABILITIES)
+
+    @property
+    def url_mechanisms(self) -> str | None:
+        """The response code URLMECH. Not where others can listen: mechanisms may have data with
+        it, INTERNAL has none.   RFC 4467 8, 10"""
+        private = self.peer.channel.private
+        return "URLMECH INTERNAL" if private and self.has("URLAUTH") else None
 
     @property
     def delimiter(self) -> str:
@@ -471,6 +481,10 @@ class Session:
             # selected client back to the authenticated state.   RFC 2180 3.3
             self.bye(str(error))
             raise Disconnect from error
+        if view.opened.rekeyed and view.rekeyed != view.opened.rekeyed[self.user or ""]:
+            view.rekeyed = view.opened.rekeyed[self.user or ""]
+            if self.url_mechanisms is not None:
+                self.send(r.Untagged(r.Condition.OK, "New key", self.url_mechanisms))
         if notified is not None and not notified.selected.messages and not always:
             return
         first = view.uid_next

@@ -57,8 +57,8 @@ def spans(slices: Slices, size: int) -> Iterator[tuple[int, int]]:
 
 class MailboxView:
     __slots__ = (
-        "exists", "keywords", "opened", "readonly", "recent", "saved", "told", "told_flags",
-        "uid_next", "uid_only", "uids",
+        "exists", "keywords", "opened", "readonly", "recent", "rekeyed", "saved", "told",
+        "told_flags", "uid_next", "uid_only", "uids",
     )  # fmt: skip
 
     def __init__(self, opened: OpenMailbox, readonly: bool, uid_only: bool = False) -> None:
@@ -74,6 +74,7 @@ class MailboxView:
         self.keywords = len(index.flags.keywords)  # how many FLAGS told of
         self.recent = NO_UIDS
         self.saved = NO_UIDS  # the $ of SEARCHRES
+        self.rekeyed = 0  # of `OpenMailbox.rekeyed`, what the client was told
 
     @property
     def index(self) -> MessageIndex:

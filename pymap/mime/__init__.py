@@ -17,8 +17,8 @@ from .date import sent_date, sent_datetime
 from .encoding import UnknownEncoding
 from .envelope import envelope as render_envelope
 from .header import fields, header_fields
-from .parse import MAX_DEPTH, MAX_PARTS, pack, parse
-from .section import binary, decodable, part_headers, search_texts, section
+from .parse import MAX_DEPTH, MAX_PARTS, Kind, pack, parse
+from .section import binary, decodable, find, part_headers, search_texts, section
 
 __all__ = [
     "MAX_ADDRESSES",
@@ -36,6 +36,7 @@ __all__ = [
     "fields",
     "header_fields",
     "part_headers",
+    "part_structure",
     "search_texts",
     "section",
     "sent_date",
@@ -76,3 +77,22 @@ def body(content: bytes | bytearray | memoryview) -> bytes:
     """
     octets = content if isinstance(content, bytes) else bytes(content)
     return body_structure(octets, parse(octets), extended=False)
+
+
+def part_structure(
+    content: bytes,
+    digest_parts: bytes,
+    path: tuple[int, ...],
+    decoded: bytes | memoryview | None = None,
+) -> bytes | None:
+    """The value of BODYSTRUCTURE for one part, None if there is no such part. With `decoded`, what
+    `binary` made of it, as it would be had it come so.   RFC 5524 3.1"""
+    index = find(digest_parts, path)
+    if index is None:
+        return None
+    parts = parse(content)
+    part = parts[index]
+    if decoded is None or not path or part.kind in (Kind.MULTIPART, Kind.MESSAGE):
+        return body_structure(content, parts, root=index)
+    part.encoding, part.body, part.end, part.next = b"BINARY", 0, len(decoded), 1
+    return body_structure(bytes(decoded), [part])

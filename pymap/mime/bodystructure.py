@@ -9,8 +9,10 @@ from .parse import Kind, Part
 from .strings import nstring, string
 
 
-def body_structure(content: bytes, parts: list[Part], extended: bool = True) -> bytes:
-    """The parenthesized list of the message that `parts` describes.
+def body_structure(
+    content: bytes, parts: list[Part], extended: bool = True, root: int = 0
+) -> bytes:
+    """The parenthesized list of the message that `parts` describes, or of one part in it.
 
     Types, parameters and encodings are spelled as in the header, defaults in upper case.
     """
@@ -19,7 +21,7 @@ def body_structure(content: bytes, parts: list[Part], extended: bool = True) -> 
     # recursion. `done` has the finished ones that wait for their parent, the first on top.
     done: list[bytes] = []
     pending: list[int] = []  # their indices
-    for index in range(len(parts) - 1, -1, -1):
+    for index in range(parts[root].next - 1, root - 1, -1):
         part = parts[index]
         if part.kind is Kind.MULTIPART:
             children = []

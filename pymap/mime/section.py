@@ -34,7 +34,7 @@ def section(content: Content, digest_parts: bytes, section: Section) -> bytes | 
             return content if isinstance(content, bytes) else memoryview(content)
         found = row(digest_parts, 0) if text is not SectionText.MIME else None
     else:
-        index = _find(digest_parts, path)
+        index = find(digest_parts, path)
         if index is None:
             return None
         found = row(digest_parts, index)
@@ -65,7 +65,7 @@ def binary(
     """
     if not path:
         return content if isinstance(content, bytes) else memoryview(content)
-    index = _find(digest_parts, path)
+    index = find(digest_parts, path)
     if index is None:
         return None
     found = row(digest_parts, index)
@@ -84,7 +84,7 @@ def binary(
 
 def decodable(digest_parts: bytes, path: tuple[int, ...]) -> bool:
     """Whether `binary` can undo the encoding of that part; nothing is easier than no part."""
-    index = _find(digest_parts, path) if path else None
+    index = find(digest_parts, path) if path else None
     return index is None or row(digest_parts, index).encoding != Encoding.UNKNOWN
 
 
@@ -114,7 +114,7 @@ def search_texts(content: Content, digest_parts: bytes) -> Iterator[str]:
             yield decode(bytes(octets), charsets[found.charset])
 
 
-def _find(packed: bytes, path: tuple[int, ...]) -> int | None:
+def find(packed: bytes, path: tuple[int, ...]) -> int | None:
     """The row of that part. Cost is in the numbers of the path, not in the parts below them."""
     index = 0
     at_root = True  # of a message: its parts, or itself as part 1

@@ -292,6 +292,14 @@ def _extensions(parser: ArgumentParser) -> None:
         help="a mailbox that is on another server with all below it (MAILBOX-REFERRALS); may be"
         " repeated",
     )
+    add(
+        "--submitter",
+        action="append",
+        default=[],
+        metavar="USER",
+        help="a submission server logs in as this user, and may fetch what users let it send"
+        " (URLAUTH, BURL); may be repeated",
+    )
 
 
 def _process(parser: ArgumentParser) -> None:
@@ -419,6 +427,7 @@ def config_of(args: Namespace) -> Config:
             admin_contact=args.admin_contact,
             message_limit=dict(args.message_limit).get(None),
             save_limit=args.save_limit,
+            submitters=frozenset(args.submitter),
         ),
         message_limits={port: limit for port, limit in args.message_limit if port is not None},
     )

@@ -95,6 +95,14 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension("UNAUTHENTICATE", "RFC 8437", "One connection for several users"),
     Extension("UNSELECT", "RFC 3691", "Leave a mailbox without expunging"),
     Extension("URL-PARTIAL", "RFC 5550", "URLs that name some octets of a part"),
+    Extension(
+        "URLAUTH", "RFC 4467", "URLs that let others read a part of a message",
+        needs=Needs.PROPERTIES,
+    ),
+    Extension(
+        "URLAUTH=BINARY", "RFC 5524", "The same, decoded and with its structure",
+        needs=Needs.PROPERTIES,
+    ),
     Extension("UTF8=ACCEPT", "RFC 6855", "UTF-8 in names and headers", can_enable=True),
     Extension("WITHIN", "RFC 5032", "SEARCH OLDER and YOUNGER"),
     Extension("X-GM-EXT-1", "Gmail", "Labels, thread ids and queries", needs=Needs.SETTING),

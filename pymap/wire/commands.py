@@ -31,6 +31,7 @@ __all__ = [
     "Fetch",
     "FetchAttribute",
     "FetchItem",
+    "GenUrlAuth",
     "GetMetadata",
     "Id",
     "Idle",
@@ -52,6 +53,7 @@ __all__ = [
     "RLsub",
     "Rename",
     "Replace",
+    "ResetKey",
     "Search",
     "Select",
     "SetMetadata",
@@ -62,6 +64,9 @@ __all__ = [
     "Subscribe",
     "UidBatches",
     "Unselect",
+    "UrlFetch",
+    "UrlItem",
+    "UrlWanted",
     "Unsubscribe",
 ]
 
@@ -316,6 +321,44 @@ class Message:
 class Append(Command):
     mailbox: str
     messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GenUrlAuth(Command):
+    """Pairs of a URL without its token, and a mechanism in upper case.   RFC 4467 7"""
+
+    urls: tuple[tuple[str, str], ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ResetKey(Command):
+    """RFC 4467 7; no mailbox: all of them."""
+
+    mailbox: str | None = None
+    mechanisms: tuple[str, ...] = ()
+
+
+class UrlItem(Enum):
+    """url-fetch-param.   RFC 5524 3.1"""
+
+    BODY = "BODY"
+    BINARY = "BINARY"
+    BODYPARTSTRUCTURE = "BODYPARTSTRUCTURE"
+
+
+@dataclass(frozen=True, slots=True)
+class UrlWanted:
+    """A URL of URLFETCH. Without `items` it is answered with its octets alone."""
+
+    url: str = field(repr=False)
+    items: tuple[UrlItem, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class UrlFetch(Command):
+    """RFC 4467 7, RFC 5524 3"""
+
+    urls: tuple[UrlWanted, ...]
 
 
 class Idle(Command):

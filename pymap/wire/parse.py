@@ -27,6 +27,7 @@ from pymap.wire.parse_metadata import getmetadata, setmetadata
 from pymap.wire.parse_notify import notify
 from pymap.wire.parse_search import search, sort, thread
 from pymap.wire.parse_select import examine, select
+from pymap.wire.parse_urlauth import gen_url_auth, reset_key, url_fetch
 from pymap.wire.scanner import Scanner
 from pymap.wire.types import DELIMITER, FlagOp
 
@@ -371,6 +372,9 @@ COMMANDS: dict[bytes, CommandSpec] = {
     b"GETMETADATA": CommandSpec(getmetadata, _AUTH),
     b"SETMETADATA": CommandSpec(setmetadata, _AUTH),
     b"APPEND": CommandSpec(append, _AUTH),
+    b"GENURLAUTH": CommandSpec(gen_url_auth, _AUTH),
+    b"RESETKEY": CommandSpec(reset_key, _AUTH),
+    b"URLFETCH": CommandSpec(url_fetch, _AUTH),
     b"IDLE": CommandSpec(_bare(c.Idle), _AUTH),
     b"CLOSE": CommandSpec(_bare(c.Close), _SELECTED),
     b"UNSELECT": CommandSpec(_bare(c.Unselect), _SELECTED),

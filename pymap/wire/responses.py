@@ -25,6 +25,7 @@ __all__ = [
     "Exists",
     "Expunge",
     "Flags",
+    "GenUrlAuth",
     "IdResponse",
     "LanguageResponse",
     "ListResponse",
@@ -42,6 +43,7 @@ __all__ = [
     "mailbox",
     "nstring",
     "section_label",
+    "string",
 ]
 
 _ATOM = re.compile(rb"[^\x00-\x20\x7f-\xff(){%*\"\\\]]+")
@@ -331,6 +333,17 @@ class UidBatches(Response):
     def encode(self, utf8: bool) -> bytes:
         ranges = ",".join(f"{highest}:{lowest}" for highest, lowest in self.ranges)
         return f'* UIDBATCHES (TAG "{self.tag}"){ranges and " "}{ranges}\r\n'.encode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class GenUrlAuth(Response):
+    """RFC 4467 8"""
+
+    urls: Sequence[str]
+
+    def encode(self, utf8: bool) -> bytes:
+        words = b" ".join(string(url.encode("utf-8")) for url in self.urls)
+        return b"* GENURLAUTH %b\r\n" % words
 
 
 @dataclass(frozen=True, slots=True)

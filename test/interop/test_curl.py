@@ -92,6 +92,15 @@ def test_custom_requests(run: Curl, filled: Place) -> None:
     )
 
 
+def test_a_url_for_others(run: Curl, filled: Place) -> None:
+    """curl shows what it is sent, literals too."""
+    url = f"imap://{USER}@localhost/INBOX/;UID=4/;SECTION=2;URLAUTH=user+{USER}"
+    authorized = run("", "-X", f'GENURLAUTH "{url}" INTERNAL').split(b'"')[1].decode()
+    assert authorized.startswith(url)
+    assert b"(BINARY {11}" in run("", "-X", f'URLFETCH ("{authorized}" BINARY)')
+    assert b" NIL" in run("", "-X", f'URLFETCH "{authorized}0"')
+
+
 def test_search(run: Curl, filled: Place) -> None:
     assert run("INBOX?SUBJECT%20even") == b"* SEARCH 1 3 5\r\n"
     assert run("INBOX?ALL%20NOT%20SUBJECT%20plain") == b"* SEARCH 2 3 4 5\r\n"

@@ -264,3 +264,38 @@ def test_mailbox_larger_than_a_read_buffer(server: Place) -> None:
         ok(client.append("INBOX", None, None, big))
         ok(client.noop())
         assert ok(client.fetch("1", "(BODY.PEEK[])"))[0][1] == big
+
+
+def raw(client: imaplib.IMAP4, name: str, *args: str) -> list:
+    """What is answered, untagged, to a command that imaplib does not know."""
+    imaplib.Commands.setdefault(name, ("AUTH", "SELECTED"))
+    status, _ = client._simple_command(name, *args)
+    assert status == "OK"
+    return client._untagged_response(status, [None], name)[1]
+
+
+def test_urls_are_authorized_and_fetched(server: Place) -> None:
+    with session(server) as client:
+        append(client, 0)
+        url = f"imap://{USER}@localhost/INBOX/;UID=1/;SECTION=HEADER;URLAUTH=authuser"
+        (answer,) = raw(client, "GENURLAUTH", f'"{url}"', "INTERNAL")
+        assert answer.startswith(b'"%b:INTERNAL:01' % url.encode())
+        (head, octets), _ = raw(client, "URLFETCH", answer.decode())
+        assert head.startswith(answer)
+        assert octets == message(0).partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+
+
+def test_a_draft_is_replaced(server: Place) -> None:
+    with session(server) as client:
+        append(client, 0)
+        ok(client.noop())
+        imaplib.Commands.setdefault("REPLACE", ("SELECTED",))
+        client.literal = message(1)
+        assert client._simple_command("REPLACE", "1", "INBOX", r"(\Draft)")[0] == "OK"
+        assert ok(client.uid("SEARCH", "ALL")) == [b"2"]
+        parts = "/INBOX/;UID=2/;SECTION=HEADER", "/INBOX/;UID=2/;SECTION=TEXT/;PARTIAL=0.3"
+        urls = " ".join(f'URL "{url}"' for url in parts)
+        assert client._simple_command("APPEND", "INBOX", f"CATENATE ({urls})")[0] == "OK"
+        header, blank, text = message(1).partition(b"\r\n\r\n")
+        ((_, octets), *_) = ok(client.uid("FETCH", "3", "BODY.PEEK[]"))
+        assert octets == header + blank + text[:3]

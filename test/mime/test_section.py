@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pymap.mime import UnknownEncoding, binary, body, digest, section
+from pymap.mime import UnknownEncoding, binary, body, digest, part_structure, section
 from pymap.mime.parse import MAX_DEPTH, MAX_PARTS, unpack
 from pymap.wire.types import Section, SectionText
 
@@ -394,3 +394,62 @@ def test_any_buffer_will_do(make: type) -> None:
     names = Section((3,), SectionText.HEADER_FIELDS, ("Subject",))
     assert section(content, made.parts, names) == b"Subject: three\r\n\r\n"
     assert binary(content, made.parts, (1,)) == b"one"
+
+
+# -- the structure of one part --
+
+NESTED = crlf(b"""Content-Type: multipart/mixed; boundary=a
+
+--a
+Content-Type: message/rfc822
+
+Subject: inner
+Content-Type: multipart/alternative; boundary=b
+
+--b
+Content-Type: text/html
+Content-Transfer-Encoding: base64
+
+PGI+Cg==
+--b--
+--a
+Content-Type: image/png
+Content-ID: <x>
+Content-Transfer-Encoding: base64
+
+AAEC
+--a--
+""")
+
+
+def of_part(path: str, decoded: bool = False) -> bytes | None:
+    numbers = tuple(int(number) for number in path.split(".")) if path else ()
+    parts = digest(NESTED).parts
+    octets = binary(NESTED, parts, numbers) if decoded else None
+    return part_structure(NESTED, parts, numbers, octets)
+
+
+def test_structure_of_a_part() -> None:
+    whole = digest(NESTED).bodystructure
+    assert of_part("") == whole
+    html = b'("text" "html" ("CHARSET" "US-ASCII") NIL NIL "base64" 8 0 NIL NIL NIL NIL)'
+    assert of_part("1.1") == html
+    image = b'("image" "png" NIL "<x>" NIL "base64" 4 NIL NIL NIL NIL)'
+    assert of_part("2") == image
+    message = of_part("1")
+    assert message is not None
+    assert message.startswith(b'("message" "rfc822" NIL NIL NIL "7BIT"')
+    assert html in message
+    assert whole == b'(%b%b "mixed" ("boundary" "a") NIL NIL NIL)' % (message, image)
+    for path in ("3", "1.2", "1.1.1", "2.1"):
+        assert of_part(path) is None
+
+
+def test_structure_of_a_decoded_part() -> None:
+    """As if it had come so.   RFC 5524 3.1"""
+    assert of_part("1.1", True) == (
+        b'("text" "html" ("CHARSET" "US-ASCII") NIL NIL "BINARY" 5 1 NIL NIL NIL NIL)'
+    )
+    assert of_part("2", True) == b'("image" "png" NIL "<x>" NIL "BINARY" 3 NIL NIL NIL NIL)'
+    for path in ("", "1"):  # there is no decoding of what has parts
+        assert of_part(path, True) == of_part(path)

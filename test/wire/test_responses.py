@@ -53,6 +53,8 @@ RESPONSES = [
     (r.Vanished(UidSet.of(41), earlier=True), b"* VANISHED (EARLIER) 41\r\n"),
     # RFC 10022
     (r.UidBatches("a1", [(99, 50), (49, 1)]), b'* UIDBATCHES (TAG "a1") 99:50,49:1\r\n'),
+    (r.GenUrlAuth(["imap://a@h/x/;UID=1", 'a"b']),
+     b'* GENURLAUTH "imap://a@h/x/;UID=1" "a\\"b"\r\n'),
     (r.UidBatches("a1", []), b'* UIDBATCHES (TAG "a1")\r\n'),
     # RFC 2342 5
     (r.NamespaceResponse("/"), b'* NAMESPACE (("" "/")) NIL NIL\r\n'),
