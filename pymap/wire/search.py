@@ -1,10 +1,12 @@
 """What SEARCH can ask for, as a tree of values.   RFC 9051 6.4.4
 
-Texts are decoded when the tree is built; evaluation is in `imap/search.py`.
+Texts are decoded when the tree is built; evaluation is in `imap/search.py`. Keys are no tuples, for
+as such TEXT x and BODY x would be the same.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
@@ -64,128 +66,150 @@ class DateKey(Enum):
     SAVED = "SAVED"
 
 
-class All(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class All:
     """ALL; with `saved_dates`, SAVEDATESUPPORTED: all where the mailbox keeps save dates."""
 
     saved_dates: bool = False
 
 
-class HasFlag(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class HasFlag:
     flag: Flag
 
 
-class Recent(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Recent:
     r"""RECENT: a fact about the session, not a flag.   RFC 3501 6.4.4"""
 
 
-class Numbers(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Numbers:
     """A message set: sequence numbers, or UIDs."""
 
     numbers: SequenceSet
     by_uid: bool
 
 
-class Size(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Size:
     """LARGER and SMALLER: strictly more, strictly less octets than `size`."""
 
     size: int
     larger: bool
 
 
-class Date(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Date:
     key: DateKey
     compare: Compare
     day: int
 
 
-class Within(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Within:
     """OLDER and YOUNGER.   RFC 5032"""
 
     seconds: int
     older: bool
 
 
-class ModSeq(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ModSeq:
     """MODSEQ: changed at `modseq` or later.   RFC 7162 3.1.5"""
 
     modseq: int
 
 
-class EmailId(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class EmailId:
     """EMAILID.   RFC 8474 6"""
 
     id: str
 
 
-class ThreadId(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ThreadId:
     """THREADID.   RFC 8474 6"""
 
     id: str
 
 
-class GmailMessageId(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class GmailMessageId:
     """X-GM-MSGID"""
 
     number: int
 
 
-class GmailThreadId(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class GmailThreadId:
     """X-GM-THRID"""
 
     number: int
 
 
-class Attachment(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Attachment:
     """has:attachment in X-GM-RAW."""
 
 
-class InMailbox(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class InMailbox:
     """in: in X-GM-RAW: all, if that is the mailbox, and what has the label of that name."""
 
     name: str
     flag: Flag
 
 
-class Gmail(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Gmail:
     """A key of X-GM-EXT-1, which may not be offered."""
 
     key: SearchKey
 
 
-class Header(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Header:
     """HEADER, and its short forms FROM, TO, CC, BCC, SUBJECT: `text` in a field of that name."""
 
     name: str
     text: str
 
 
-class InBody(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class InBody:
     """BODY: `text` in the body."""
 
     text: str
 
 
-class Text(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Text:
     """TEXT: `text` in the header or the body."""
 
     text: str
 
 
-class Filter(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Filter:
     """FILTER: what is kept under that name.   RFC 5466 3.1"""
 
     name: str
 
 
-class Not(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Not:
     key: SearchKey
 
 
-class And(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class And:
     keys: tuple[SearchKey, ...]
 
 
-class Or(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Or:
     left: SearchKey
     right: SearchKey
 
