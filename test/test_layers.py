@@ -61,16 +61,20 @@ LAYERS: dict[str, list[str]] = {
     # The concrete stores: dict, maildir, redis, and those of others.
     "pymap.backend": [
         "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors",
-        "pymap.wire.types", "pymap.wire.modutf7", "pymap.mime",
+        "pymap.wire.types", "pymap.wire.search", "pymap.wire.modutf7", "pymap.mime",
     ],
     "pymap.backend.conformance": [
         "pymap.backend.conformance_names", "pymap.backend.conformance_properties",
+        "pymap.backend.conformance_search",
         "pymap.backend.opened", "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors",
         "pymap.wire.types", "pymap.mime",
     ],
     "pymap.backend.conformance_names": ["pymap.backend.api", "pymap.backend.watched"],
     "pymap.backend.conformance_properties": ["pymap.backend.api", "pymap.backend.errors"],
     "pymap.backend.watched": ["pymap.backend.api", "pymap.backend.errors"],
+    "pymap.backend.conformance_search": [
+        "pymap.backend.api", "pymap.wire.search", "pymap.wire.types",
+    ],
     "pymap.backend.opened": [
         "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors", "pymap.wire.types",
         "pymap.mime",
@@ -78,7 +82,9 @@ LAYERS: dict[str, list[str]] = {
     "pymap.backend.index": [
         "pymap.backend.api", "pymap.backend.errors", "pymap.wire.types", "pymap.mime",
     ],
-    "pymap.backend.api": ["pymap.backend.errors", "pymap.wire.types", "pymap.mime"],
+    "pymap.backend.api": [
+        "pymap.backend.errors", "pymap.wire.types", "pymap.wire.search", "pymap.mime",
+    ],
     "pymap.backend.errors": [],
     "pymap.mime": ["pymap.wire.types"],
     "pymap.wire": [],

@@ -51,6 +51,7 @@ from pymap.wire.types import DELETED, DELIMITER, NO_UIDS, SEEN, Flag, FlagOp, In
 
 if TYPE_CHECKING:
     from pymap.backend.index import MessageIndex
+    from pymap.wire.search import SearchKey
 
 __all__ = [
     "DELIMITER",
@@ -64,6 +65,7 @@ __all__ = [
     "Mailbox",
     "MailboxInfo",
     "MailboxStatus",
+    "Narrowed",
     "NewMessage",
     "Properties",
     "Row",
@@ -158,6 +160,13 @@ class MailboxStatus(NamedTuple):
     size: int
     uid_next: int
     modseq: int
+
+
+class Narrowed(NamedTuple):
+    """What a store knows of a search: none but `uids` can match, and if `exact`, they all do."""
+
+    uids: UidSet
+    exact: bool = False
 
 
 class Properties(ABC):
@@ -307,6 +316,17 @@ class Mailbox(ABC):
                 content = None
             found.append(content[: made.header_size] if made and content is not None else None)
         return found
+
+    async def search(self, key: SearchKey, uids: UidSet) -> Narrowed | None:
+        """Which of `uids` match one search key; None, as the default says: the engine has to look
+        at each. A store with an index of words answers here, in full or in part.
+
+        Asked for the keys that need a message's octets, one at a time: `Header`, `Date` of
+        DateKey.SENT, `InBody`, `Text` of `pymap.wire.search`. A text matches anywhere in a
+        word, without case (RFC 9051 6.4.4); what does not match by that rule may be among
+        `uids` only if not `exact`, and what does must be.
+        """
+        return None
 
     async def copy(self, uids: UidSet, target: Mailbox) -> Copied:
         """Append copies to `target`, a mailbox of the same backend, in UID order; all or none.

@@ -44,6 +44,7 @@ from pymap.backend.api import (
 )
 from pymap.backend.conformance_names import NamesConformance
 from pymap.backend.conformance_properties import PropertiesConformance
+from pymap.backend.conformance_search import SearchConformance
 from pymap.backend.errors import (
     BackendError,
     CannotDo,
@@ -192,7 +193,7 @@ async def _users(users: UserStore) -> set[str]:
     return set(names)
 
 
-class BackendConformance(NamesConformance, PropertiesConformance):
+class BackendConformance(NamesConformance, PropertiesConformance, SearchConformance):
     """Subclass it, name the class `Test...`, and give it a `backend` fixture."""
 
     async def reopen(self, backend: Backend) -> Backend:
