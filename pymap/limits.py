@@ -40,10 +40,14 @@ class Limits:
     """Keys in one SEARCH program."""
     search_depth: int = 100
     """Parentheses, NOT and OR inside one another."""
+    contexts: int = 20
+    """Searches of one session that are kept current, RFC 5267; at least one."""
+    context_results: int = 200_000
+    """Results that those of them that are sorted hold together."""
     fetch_items: int = 1000
     """Data items in one FETCH, header field names counted too."""
     list_patterns: int = 100
-    """Mailbox patterns in one LIST."""
+    """Mailbox patterns in one LIST, and names in one ESEARCH."""
     notify_mailboxes: int = 1000
     """Mailboxes whose messages one session is told of by NOTIFY, and names in one NOTIFY."""
     mailbox_name: int = 1000

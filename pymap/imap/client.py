@@ -48,6 +48,7 @@ __all__ = ["Client", "SessionInfo"]
 log = logging.getLogger("pymap.server")
 
 SLICE_S = 0.005
+PROGRESS_S = 10.0  # "every 10..15 seconds"   RFC 9585 4
 LINGER_S = 2.0
 
 
@@ -74,10 +75,10 @@ class Client(asyncio.BufferedProtocol):
 
     __slots__ = (
         "_close_timer", "_closed", "_compression", "_eof", "_handshaking", "_header",
-        "_last_heard", "_left", "_out", "_paused", "_push_due", "_reading", "_resumed",
-        "_running", "_stranger", "_task", "_timer", "_waiter", "_woken", "_write_timer",
-        "channel", "connected", "connection", "id", "implicit_tls", "loop", "name", "received",
-        "sent", "server", "session", "tls", "trace", "transport", "user",
+        "_last_heard", "_left", "_out", "_paused", "_progress_timer", "_push_due", "_reading",
+        "_resumed", "_running", "_stranger", "_task", "_timer", "_waiter", "_woken",
+        "_write_timer", "channel", "connected", "connection", "id", "implicit_tls", "loop", "name",
+        "received", "sent", "server", "session", "tls", "trace", "transport", "user",
     )  # fmt: skip
 
     def __init__(self, server: Server, extensions: ExtensionConfig, implicit_tls: bool) -> None:
@@ -117,6 +118,7 @@ class Client(asyncio.BufferedProtocol):
         self._last_heard = self.connected
         self._timer: asyncio.TimerHandle | None = None
         self._write_timer: asyncio.TimerHandle | None = None
+        self._progress_timer: asyncio.TimerHandle | None = None
         self._close_timer: asyncio.TimerHandle | None = None
 
     # -- asyncio calls these --
@@ -240,7 +242,8 @@ class Client(asyncio.BufferedProtocol):
         if self._left:
             return
         self._left = True
-        for timer in (self._timer, self._write_timer, self._close_timer):
+        timers = (self._timer, self._write_timer, self._close_timer, self._progress_timer)
+        for timer in timers:
             if timer is not None:
                 timer.cancel()
         task = self._task
@@ -564,9 +567,22 @@ class Client(asyncio.BufferedProtocol):
         self._task = task = self.loop.create_task(execution)
         self.server.tasks.add(task)
         task.add_done_callback(self._done)
+        self._progress_timer = self.loop.call_later(self.server.progress_s, self._tell_progress)
+
+    def _tell_progress(self) -> None:
+        """A command has been running for a while. While the client does not read, it is not told
+        more."""
+        if self._closed or not (self._paused or self.session.tell_progress()):
+            return
+        if not self._paused:
+            self._flush()
+        self._progress_timer = self.loop.call_later(self.server.progress_s, self._tell_progress)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._task = None
+        if self._progress_timer is not None:
+            self._progress_timer.cancel()
+            self._progress_timer = None
         self.server.tasks.discard(task)
         self._running = False
         self.server.left()

@@ -25,6 +25,7 @@ from pymap.imap.view import Batch, MailboxView, Slices, spans
 from pymap.wire import responses as r
 from pymap.wire.commands import Fetch, FetchAttribute, FetchItem
 from pymap.wire.errors import BadCommand, Refused
+from pymap.wire.search import Partial
 from pymap.wire.types import NO_UIDS, SEEN, FlagOp, Section, SectionText, SequenceSet, UidSet
 
 __all__ = ["fetch", "send_new"]
@@ -84,12 +85,16 @@ def _plan(session: Session, command: Fetch, view: MailboxView) -> _Plan:
 
 
 async def fetch(session: Session, command: Fetch) -> Done:
-    """RFC 9051 6.4.5; CHANGEDSINCE and VANISHED RFC 7162 3.1.4, 3.2.6; BINARY RFC 3516"""
+    """RFC 9051 6.4.5; CHANGEDSINCE and VANISHED RFC 7162 3.1.4, 3.2.6; BINARY RFC 3516; PARTIAL
+    RFC 9394 3.3"""
     view = session.selected()
     if any(item.attribute in _GMAIL for item in command.items):
         session.require("X-GM-EXT-1")
     await view.opened.sync()
     slices = view.resolve(command.numbers, command.by_uid)
+    if command.partial is not None:
+        # Before CHANGEDSINCE, which chooses among those that are left.   RFC 9394 3.4
+        slices = _part_of(slices, command.partial)
     if any(item.attribute is _A.MODSEQ for item in command.items):
         session.enable("CONDSTORE")  # RFC 7162 3.1
     if command.changed_since is not None:
@@ -116,6 +121,19 @@ async def send_new(
     each, for the client may know no other number.   RFC 5465 5.2, RFC 7162 3.2.4"""
     plan = _plan(session, Fetch("*", SequenceSet(()), True, items), view)
     await _send_all(session, view, plan, uids.slices(view.uids, view.exists))
+
+
+def _part_of(slices: Slices, partial: Partial) -> Slices:
+    """Those of the messages that PARTIAL asks for."""
+    wanted = partial.of(sum(stop - start for start, stop in slices))
+    part, before = [], 0
+    for start, stop in slices:
+        first = max(start, start + wanted.start - before)
+        last = min(stop, start + wanted.stop - before)
+        if first < last:
+            part.append((first, last))
+        before += stop - start
+    return part
 
 
 def changed_after(view: MailboxView, slices: Slices, modseq: int) -> Slices:

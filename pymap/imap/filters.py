@@ -10,7 +10,7 @@ from pymap.imap.annotations import Values, read
 from pymap.imap.session import Session
 from pymap.limits import Limits
 from pymap.wire import search as k
-from pymap.wire.commands import Search, Sort, Thread
+from pymap.wire.commands import ESearch, Search, Sort, Thread
 from pymap.wire.errors import BadCommand, Refused
 from pymap.wire.parse_search import FILTER_NAME, criteria
 
@@ -20,7 +20,7 @@ DEEPEST = 10
 """Filters within one another. RFC 5466 3.1: at least 3."""
 
 _VALUES = re.compile(r"/(?:private|shared)/filters/values/(.*)", re.DOTALL)
-_Command = TypeVar("_Command", Search, Sort, Thread)
+_Command = TypeVar("_Command", ESearch, Search, Sort, Thread)
 
 
 def check_filter(entry: str, value: bytes | None, limits: Limits) -> None:
@@ -39,7 +39,7 @@ def check_filter(entry: str, value: bytes | None, limits: Limits) -> None:
 async def with_filters(session: Session, command: _Command) -> _Command:
     """The command with each FILTER replaced by what it stands for. Raises Refused for one that is
     not there."""
-    if not _has_filters(command.key):
+    if not any(isinstance(key, k.Filter) for key in k.leaves(command.key)):
         return command
     session.require("FILTERS")
     expansion = _Expansion(session.limits, await _known(session))
@@ -50,19 +50,6 @@ async def with_filters(session: Session, command: _Command) -> _Command:
         refused.empties_result = k.SearchReturn.SAVE in returns
         raise
     return replace(command, key=key, uses_modseq=command.uses_modseq or expansion.uses_modseq)
-
-
-def _has_filters(key: k.SearchKey) -> bool:
-    match key:
-        case k.Filter():
-            return True
-        case k.Not(inner):
-            return _has_filters(inner)
-        case k.And(keys):
-            return any(map(_has_filters, keys))
-        case k.Or(left, right):
-            return _has_filters(left) or _has_filters(right)
-    return False
 
 
 async def _known(session: Session) -> Values:
@@ -104,6 +91,8 @@ class _Expansion:
                 return k.Not(self.expand(inner, within, below))
             case k.And(keys):
                 return k.And(tuple(self.expand(each, within, below) for each in keys))
+            case k.Fuzzy(inner):
+                return k.Fuzzy(self.expand(inner, within, below))
             case k.Or(left, right):
                 return k.Or(self.expand(left, within, below), self.expand(right, within, below))
         return key

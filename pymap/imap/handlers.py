@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pymap.imap.append import append
 from pymap.imap.compress import compress
+from pymap.imap.contexts import cancel_update
 from pymap.imap.copy import copy, move
+from pymap.imap.esearch import esearch
 from pymap.imap.expunge import close, expunge, unselect
 from pymap.imap.fetch import fetch
 from pymap.imap.idle import idle
@@ -85,6 +87,8 @@ HANDLERS: dict[type[c.Command], Handler] = {
     c.Expunge: expunge,
     c.UidBatches: uid_batches,
     c.Search: search,
+    c.ESearch: esearch,
+    c.CancelUpdate: cancel_update,
     c.Sort: sort,
     c.Thread: thread,
     c.Fetch: fetch,

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from enum import IntEnum
 from itertools import compress
 from typing import NamedTuple, TypeVar
@@ -21,10 +20,21 @@ from typing import NamedTuple, TypeVar
 from pymap import mime
 from pymap.backend.api import DELIMITER, Digest
 from pymap.backend.index import NO_SAVE_DATE
-from pymap.imap import gmail
+from pymap.imap import fuzzy, gmail
 from pymap.imap.columns import pick
+from pymap.imap.contexts import (
+    Ascending,
+    Context,
+    Rank,
+    check_tag,
+    follow,
+    lasting,
+    updates,
+)
 from pymap.imap.filters import with_filters
 from pymap.imap.message_limit import check_count, done_within
+from pymap.imap.progress import Progress
+from pymap.imap.results import ALL, Found, esearch_items, save, saving
 from pymap.imap.session import THREAD, Done, Session, uid_required
 from pymap.imap.text import casemap, header_contains, in_header_block
 from pymap.imap.view import Batch, MailboxView
@@ -33,10 +43,10 @@ from pymap.wire import responses as r
 from pymap.wire import search as k
 from pymap.wire.commands import Search
 from pymap.wire.errors import BadCommand
-from pymap.wire.search import SearchReturn
-from pymap.wire.types import MAX_NUMBER, NO_UIDS, UidSet
+from pymap.wire.search import Returns, SearchReturn
+from pymap.wire.types import MAX_NUMBER, UidSet
 
-__all__ = ["Candidates", "Evaluation", "esearch_items", "save", "saving", "search"]
+__all__ = ["Candidates", "Evaluation", "matching_again", "search"]
 
 _Value = TypeVar("_Value")
 Candidates = Sequence[int]
@@ -46,6 +56,10 @@ NOTHING = summary(b"")  # of a message that is gone
 WORK = 100_000  # tests of one candidate by one key, until others get their turn
 READ_BATCH = 64  # messages read at a time
 READ_OCTETS = 1024 * 1024  # of these messages together
+
+
+_KEPT = frozenset((SearchReturn.SAVE, SearchReturn.UPDATE))
+"""What outlives its command, and is therefore kept by UID."""
 
 
 class Cost(IntEnum):
@@ -62,113 +76,67 @@ class Test(NamedTuple):
 
 
 async def search(session: Session, command: Search) -> Done:
-    """RFC 9051 6.4.4, RFC 4731, RFC 5182, RFC 7162 3.1.5"""
+    """RFC 9051 6.4.4, RFC 4731, RFC 5182, RFC 7162 3.1.5, RFC 5267 4, RFC 9394 3.1, RFC 6203"""
     view = session.selected()
     if command.names_charset and "UTF8=ACCEPT" in session.enabled:
         raise BadCommand("CHARSET after ENABLE UTF8=ACCEPT")  # RFC 6855 3
     command = await with_filters(session, command)
+    returns = command.returns
+    check_tag(view, command.tag, returns)
     await view.opened.sync()
     if command.uses_modseq:
         session.enable("CONDSTORE")
-    returns = command.returns
     evaluation = Evaluation(session, view)
+    marks = view.index.modseq, view.uid_next
+    key = lasting(command.key, view) if updates(returns) else command.key
     with saving(view, returns):
-        found = await evaluation.run(command.key, command.uses_modseq)
-    numbers = evaluation.numbers(found, command.by_uid)
-    save(view, evaluation.numbers(found, by_uid=True), returns)
-    modseqs = [evaluation.modseqs[at] for at in found] if command.uses_modseq else None
+        at = await evaluation.run(key, command.uses_modseq)
+    found = evaluation.found(at, command.by_uid, returns)
+    save(view, found, returns)
     if returns is None and not session.rev2:
-        highest = max(modseqs, default=None) if modseqs else None
-        session.send(r.SearchResponse(numbers, highest))
+        highest = max(found.modseqs, default=None) if found.modseqs else None
+        session.send(r.SearchResponse(found.numbers, highest))
         return done_within(session, Done("SEARCH completed"), evaluation.lowest)
-    items = esearch_items(numbers, modseqs, returns or frozenset((SearchReturn.ALL,)))
-    if returns != frozenset(
-        (SearchReturn.SAVE,)
-    ):  # then nothing was asked to be told: RFC 5182 2.1
+    returns = returns or ALL
+    if returns.options != {SearchReturn.SAVE}:  # else nothing was asked to be told: RFC 5182 2.1
+        items = esearch_items(found, returns)
         session.send(r.ESearch(command.tag, command.by_uid, items))
+    if updates(returns):
+        results, matching = Ascending(found.uids), matching_again(session, view, key)
+        context = Context(command.tag, command.by_uid, results, matching, *marks, returns.fetch)
+        follow(session, view, context)
     return done_within(session, Done("SEARCH completed"), evaluation.lowest)
 
 
-@contextmanager
-def saving(view: MailboxView, returns: frozenset[SearchReturn] | None) -> Iterator[None]:
-    """A search that fails leaves nothing saved.   RFC 5182 2.1"""
-    try:
-        yield
-    except Exception:
-        if returns is not None and SearchReturn.SAVE in returns:
-            view.saved = NO_UIDS
-        raise
+def matching_again(
+    session: Session, view: MailboxView, key: k.SearchKey
+) -> Callable[[UidSet], Awaitable[list[Rank]]]:
+    """What tells a context which of some messages match now."""
 
+    async def matching(uids: UidSet) -> list[Rank]:
+        evaluation = Evaluation(session, view, uids)
+        found = await evaluation.run(key, with_modseqs=False)
+        return [(uid,) for uid in evaluation.numbers(found, by_uid=True)]
 
-def save(view: MailboxView, uids: list[int], returns: frozenset[SearchReturn] | None) -> None:
-    """Keep the result, which is in the order that was asked for, if that was asked for."""
-    if returns is not None and SearchReturn.SAVE in returns:
-        view.saved = UidSet.from_sorted(sorted(_saved(uids, returns)))
-
-
-def _saved(uids: list[int], returns: frozenset[SearchReturn]) -> list[int]:
-    """What $ becomes: all, unless only MIN or MAX were asked for.   RFC 5182 2.1"""
-    if not uids or not returns.isdisjoint((SearchReturn.ALL, SearchReturn.COUNT)):
-        return uids
-    lowest, highest = SearchReturn.MIN in returns, SearchReturn.MAX in returns
-    if lowest and highest:
-        return [*dict.fromkeys((uids[0], uids[-1]))]
-    return uids[:1] if lowest else uids[-1:] if highest else uids
-
-
-def esearch_items(
-    numbers: list[int], modseqs: list[int] | None, returns: frozenset[SearchReturn]
-) -> list[tuple[str, str]]:
-    """`numbers` are in the order that was asked for. MIN, MAX and ALL are left out when nothing
-    was found.   RFC 4731 3.1, RFC 5267 3.1"""
-    items: list[tuple[str, str]] = []
-    if numbers:
-        if SearchReturn.MIN in returns:
-            items.append(("MIN", str(numbers[0])))
-        if SearchReturn.MAX in returns:
-            items.append(("MAX", str(numbers[-1])))
-        if SearchReturn.ALL in returns:
-            items.append(("ALL", _sequence(numbers)))
-    if SearchReturn.COUNT in returns:
-        items.append(("COUNT", str(len(numbers))))
-    if modseqs:
-        # Of the messages that are told: with MIN or MAX alone, of these.   RFC 4731 3.2
-        told = modseqs
-        if returns.isdisjoint((SearchReturn.ALL, SearchReturn.COUNT)):
-            told = [
-                modseqs[at]
-                for at, key in ((0, SearchReturn.MIN), (-1, SearchReturn.MAX))
-                if key in returns
-            ]
-        if told:
-            items.append(("MODSEQ", str(max(told))))
-    return items
-
-
-def _sequence(numbers: list[int]) -> str:
-    """A sequence set in this order; ranges only ascend.   RFC 5267 3.2"""
-    words: list[str] = []
-    start = last = numbers[0]
-    for number in [*numbers[1:], 0]:
-        if number != last + 1:
-            words.append(str(start) if start == last else f"{start}:{last}")
-            start = number
-        last = number
-    return ",".join(words)
+    return matching
 
 
 class Evaluation:
-    """One SEARCH over one snapshot of the mailbox."""
+    """One SEARCH over one snapshot of the mailbox, or of some of its messages."""
 
-    def __init__(self, session: Session, view: MailboxView) -> None:
+    def __init__(self, session: Session, view: MailboxView, uids: UidSet | None = None) -> None:
         self.session = session
         self.view = view
-        self.batch: Batch = view.batch(0, view.exists)
+        self.batch: Batch = view.batch(0, view.exists) if uids is None else view.batch_of(uids)
         self.now = int(time.time())
         self.work = 0
+        self.progress = session.progress if uids is None else Progress()
         self.modseqs: Sequence[int] = ()
+        self.limit = session.extensions.message_limit if uids is None else None
         self.lowest: int | None = None
         """The lowest UID that was looked at, if there was a limit to that.   RFC 9738 3.1"""
+        self.likeness: dict[int, list[float]] = {}
+        """Of the keys that were matched fuzzily, by candidate."""
 
     async def run(self, key: k.SearchKey, with_modseqs: bool, whole: bool = False) -> Candidates:
         """The matching messages. `modseqs` is there afterwards if it was asked for. Only the newest
@@ -180,7 +148,7 @@ class Evaluation:
 
     def _candidates(self, key: k.SearchKey, whole: bool) -> Candidates:
         uids = self.batch.uids
-        limit = self.session.extensions.message_limit
+        limit = self.limit
         if limit is None or len(uids) <= limit:
             return range(len(uids))
         # What the client itself has narrowed down to does not count.
@@ -206,10 +174,31 @@ class Evaluation:
             return [at + 1 for at in found]
         return [batch.positions[at] + 1 for at in found]
 
+    def found(self, found: Candidates, by_uid: bool, returns: Returns | None) -> Found:
+        """The same, with what RETURN may ask of them."""
+        options = frozenset[SearchReturn]() if returns is None else returns.options
+        scored = SearchReturn.RELEVANCY in options
+        numbers = self.numbers(found, by_uid)
+        if not by_uid and not options.isdisjoint(_KEPT):
+            uids = self.numbers(found, by_uid=True)
+        else:
+            uids = numbers if by_uid else []
+        return Found(
+            numbers,
+            uids,
+            [self.modseqs[at] for at in found] if self.modseqs else None,
+            self.relevance(found) if scored else None,
+        )
+
+    def relevance(self, found: Candidates) -> list[int]:
+        """How well each message matched the fuzzy keys, 1 to 100.   RFC 6203 4"""
+        return [fuzzy.score(self.likeness.get(at, ())) for at in found]
+
     def summaries(self) -> Callable[[Candidates], Awaitable[list[Summary]]]:
         """What SORT and THREAD compare; made before anything is awaited, and called with what was
         found. Headers are read once and what is taken from them is kept with the mailbox."""
         groups, opened = self._groups(), self.view.opened
+        self.progress.expect(len(self.batch.uids))
 
         async def read(found: Candidates) -> list[Summary]:
             uids = self.batch.uids
@@ -224,6 +213,7 @@ class Evaluation:
                             else await asyncio.to_thread(summary, header)
                         )
                         await self.pace(1000 + len(header) // 32)
+                self.progress.done += len(some)
             made = [opened.summaries.get(uids[at], NOTHING) for at in found]
             opened.forget_summaries()
             return made
@@ -243,17 +233,21 @@ class Evaluation:
 
     # -- keys become tests --
 
-    def compile(self, key: k.SearchKey) -> Test:
+    def compile(self, key: k.SearchKey, alike: bool = False) -> Test:
+        """`alike` is inside FUZZY, where texts are matched so; all else is as it is outside, which
+        RFC 6203 5 leaves to us."""
         match key:
             case k.And(keys):
-                return self._all([self.compile(each) for each in dict.fromkeys(keys)])
+                return self._all([self.compile(each, alike) for each in dict.fromkeys(keys)])
             case k.Or(left, right):
-                return self._any(self.compile(left), self.compile(right))
+                return self._any(self.compile(left, alike), self.compile(right, alike))
+            case k.Fuzzy(inner):
+                return self.compile(inner, alike=True)
             case k.Not(k.HasFlag(flag)):
                 missing = [not having for having in self.view.index.flags.having(flag)]
                 return self._by_flags(missing)
             case k.Not(inner):
-                return self._none(self.compile(inner))
+                return self._none(self.compile(inner, alike))
             case k.All(saved_dates=False):
                 return self._column(lambda candidates: candidates)
             case k.HasFlag(flag):
@@ -266,14 +260,16 @@ class Evaluation:
                 return self._by_uid(
                     self.view.uid_set(self.view.resolve(numbers, by_uid, strict=False))
                 )
+            case k.Header(name, text) if alike and text:
+                return self._by_header(None, fuzzy.header(name, text))
             case k.Header(name, text):
                 needle = casemap(text)
-                return self._by_header(lambda header: header_contains(header, name, needle))
+                return self._by_header(key, lambda header: header_contains(header, name, needle))
             case k.Gmail(inner):
                 self.session.require("X-GM-EXT-1")
                 return self.compile(inner)
             case k.GmailThreadId(number):
-                return self._by_header(lambda header: gmail.thread_id(header) == number)
+                return self._by_header(None, lambda header: gmail.thread_id(header) == number)
             case k.Attachment():
                 return self._by_digest(lambda made: gmail.has_attachment(made.bodystructure))
             case k.InMailbox(name, flag):
@@ -282,11 +278,11 @@ class Evaluation:
                     return self._column(lambda candidates: candidates)
                 return self.compile(k.HasFlag(flag))
             case k.Date(k.DateKey.SENT, compare, day):
-                return self._by_header(lambda header: _sent(header, compare, day))
-            case k.InBody(text):
-                return self._by_text(casemap(text), headers_too=False)
-            case k.Text(text):
-                return self._by_text(casemap(text), headers_too=True)
+                return self._by_header(key, lambda header: _sent(header, compare, day))
+            case k.InBody(text) | k.Text(text) if alike and text:
+                return self._by_text(None, fuzzy.text(text, isinstance(key, k.Text)))
+            case k.InBody(text) | k.Text(text):
+                return self._by_text(key, _holding(casemap(text), isinstance(key, k.Text)))
             case _:
                 return self._by_value(key)
 
@@ -350,14 +346,14 @@ class Evaluation:
         return self._column(narrow)
 
     def _by_uid(self, uids: UidSet) -> Test:
-        def narrow(candidates: Candidates) -> Candidates:
-            slices = uids.slices(self.batch.uids)
-            if isinstance(candidates, range):
-                return [at for start, stop in slices for at in range(start, stop)]
-            chosen = {at for start, stop in slices for at in range(start, stop)}
-            return [at for at in candidates if at in chosen]
+        return self._column(lambda candidates: self._within(uids, candidates))
 
-        return self._column(narrow)
+    def _within(self, uids: UidSet, candidates: Candidates) -> Candidates:
+        slices = uids.slices(self.batch.uids)
+        if isinstance(candidates, range):
+            return [at for start, stop in slices for at in range(start, stop)]
+        chosen = {at for start, stop in slices for at in range(start, stop)}
+        return [at for at in candidates if at in chosen]
 
     def _all(self, tests: list[Test]) -> Test:
         tests.sort(key=lambda test: test.cost)
@@ -387,11 +383,14 @@ class Evaluation:
 
         return Test(test.cost, run)
 
-    def _by_header(self, passes: Callable[[bytes], bool]) -> Test:
+    def _by_header(self, key: k.SearchKey | None, passes: Callable[[bytes], float]) -> Test:
+        """`key` is what the store may answer; None: the key is fuzzy, and `passes` tells how well
+        the header matches."""
         groups = self._groups()
+        self.progress.expect(len(self.batch.uids))
 
         async def run(candidates: Candidates) -> Candidates:
-            found: list[int] = []
+            found, candidates = await self._narrowed(key, candidates)
             for some in groups(candidates):
                 headers = await self.view.mailbox.headers([self.batch.uids[at] for at in some])
                 for at, header in zip(some, headers, strict=True):
@@ -403,17 +402,22 @@ class Evaluation:
                         hit = await asyncio.to_thread(passes, header)
                     if hit:
                         found.append(at)
+                        if key is None:
+                            self.likeness.setdefault(at, []).append(hit)
                     await self.pace(16 + len(header) // 64)
+                self.progress.done += len(some)
             return found
 
         return Test(Cost.HEADER, run)
 
-    def _by_text(self, needle: str, headers_too: bool) -> Test:
+    def _by_text(self, key: k.SearchKey | None, passes: Callable[[bytes, Digest], float]) -> Test:
+        """The same, of whole messages."""
         groups = self._groups()
+        self.progress.expect(len(self.batch.uids))
 
         async def run(candidates: Candidates) -> Candidates:
             mailbox = self.view.mailbox
-            found: list[int] = []
+            found, candidates = await self._narrowed(key, candidates)
             for some in groups(candidates):
                 uids = [self.batch.uids[at] for at in some]
                 digests, contents = await mailbox.digests(uids), await mailbox.contents(uids)
@@ -421,12 +425,15 @@ class Evaluation:
                     if made is None or content is None:
                         continue
                     if len(content) < THREAD:
-                        hit = _in_text(needle, headers_too, content, made)
+                        hit = passes(content, made)
                     else:
-                        hit = await asyncio.to_thread(_in_text, needle, headers_too, content, made)
+                        hit = await asyncio.to_thread(passes, content, made)
                     if hit:
                         found.append(at)
+                        if key is None:
+                            self.likeness.setdefault(at, []).append(hit)
                     await self.pace(128 + len(content) // 32)
+                self.progress.done += len(some)
             return found
 
         return Test(Cost.BODY, run)
@@ -458,6 +465,23 @@ class Evaluation:
             return found
 
         return Test(Cost.HEADER, run)
+
+    async def _narrowed(
+        self, key: k.SearchKey | None, candidates: Candidates
+    ) -> tuple[list[int], Candidates]:
+        """What the store knows by itself of a key: messages that match, and those that have to be
+        looked at."""
+        uids = self.batch.uids
+        known = None
+        if key is not None:
+            asked = UidSet.from_sorted([uids[at] for at in candidates])
+            known = await self.view.mailbox.search(key, asked)
+        found: list[int] = []
+        if known is not None:
+            left = self._within(known.uids, candidates)
+            found, candidates = ([*left], ()) if known.exact else ([], left)
+        self.progress.done += len(uids) - len(candidates)
+        return found, candidates
 
     def _groups(self) -> Callable[[Candidates], Iterator[Candidates]]:
         """Cuts candidates into those that are read together: READ_BATCH of them, and of large
@@ -506,13 +530,17 @@ def _sent(header: bytes, compare: k.Compare, day: int) -> bool:
 _EPOCH = 719163  # date(1970, 1, 1).toordinal()
 
 
-def _in_text(needle: str, headers_too: bool, content: bytes, made: Digest) -> bool:
+def _holding(needle: str, headers_too: bool) -> Callable[[bytes, Digest], bool]:
     """Whether the body contains `needle`; with headers, also the header of the message or of a
     part ("including MIME header fields").   RFC 9051 6.4.4"""
-    if not needle:
-        return True
-    if headers_too:
-        headers = mime.part_headers(content, made.parts)
-        if any(in_header_block(header, needle) for header in headers):
+
+    def passes(content: bytes, made: Digest) -> bool:
+        if not needle:
             return True
-    return any(needle in casemap(text) for text in mime.search_texts(content, made.parts))
+        if headers_too:
+            headers = mime.part_headers(content, made.parts)
+            if any(in_header_block(header, needle) for header in headers):
+                return True
+        return any(needle in casemap(text) for text in mime.search_texts(content, made.parts))
+
+    return passes

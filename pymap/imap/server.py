@@ -20,7 +20,7 @@ from pymap.backend.errors import BackendError
 from pymap.backend.opened import OpenMailboxes
 from pymap.backend.watched import WatchedAccounts
 from pymap.config import ExtensionConfig
-from pymap.imap.client import Client, SessionInfo
+from pymap.imap.client import PROGRESS_S, Client, SessionInfo
 from pymap.imap.proxy import parse_networks
 from pymap.limits import Limits
 from pymap.observer import Observer
@@ -81,6 +81,7 @@ class Server:
         self.hostname = socket.getfqdn()
         self.started = time.time()
         self.closing = False
+        self.progress_s = PROGRESS_S
         self._listeners: list[asyncio.Server] = []
         self._idle: asyncio.Event = asyncio.Event()
         self._last_id = 0

@@ -29,6 +29,7 @@ from pymap.backend.watched import WatchedAccounts
 from pymap.config import ExtensionConfig
 from pymap.imap.columns import flag_lines
 from pymap.imap.languages import Language
+from pymap.imap.progress import Progress
 from pymap.imap.referrals import mailbox_referral
 from pymap.imap.view import MailboxView, News, Slices, spans
 from pymap.limits import Limits
@@ -144,7 +145,7 @@ class Session:
         "_account_manager", "account", "authenticated_as", "authenticator", "backend",
         "bad_commands", "commands", "connection", "enabled", "extensions", "failed_logins",
         "handlers", "language", "limits", "mailbox_name", "notified", "open_mailboxes", "peer",
-        "running", "user", "view", "watched_accounts",
+        "progress", "running", "running_tag", "user", "view", "watched_accounts",
     )  # fmt: skip
 
     def __init__(
@@ -180,6 +181,8 @@ class Session:
         self.bad_commands = 0  # in a row
         self.failed_logins = 0
         self.running: type[Command] | None = None
+        self.running_tag: str | None = None  # of a command that tells of its progress
+        self.progress = Progress()
 
     # -- what is switched on --
 
@@ -362,6 +365,8 @@ class Session:
         began = perf_counter()
         self.running = type(command)
         by_uid = getattr(command, "by_uid", None)
+        if spec.tells_progress:
+            self.running_tag, self.progress = command.tag, Progress()
         try:
             if by_uid is False and self.uid_only:
                 raise uid_required()
@@ -400,7 +405,7 @@ class Session:
 
     def _note(self, command: type[Command] | None, result: r.Condition, began: float) -> None:
         """A command has been carried out."""
-        self.running = None
+        self.running = self.running_tag = None
         self.commands += 1
         debug = log.isEnabledFor(logging.DEBUG)
         if not debug and not self.peer.observers:
@@ -415,6 +420,17 @@ class Session:
                       "seconds": round(seconds, 6)}  # fmt: skip
             log.debug("%s: %s %s in %.3f ms", self.peer.name, name, outcome, seconds * 1000,
                       extra={"fields": fields})  # fmt: skip
+
+    def tell_progress(self) -> bool:
+        """Say that the command that runs is still at it; False if it is none that does so. The peer
+        calls this now and then, while it does not read on.   RFC 9585 4"""
+        tag = self.running_tag
+        if tag is None:
+            return False
+        # A tag may hold a bracket, and clients look for that as the end of the code.
+        code = "INPROGRESS" if "]" in tag else f'INPROGRESS ("{tag}" {self.progress})'
+        self.send(r.Untagged(r.Condition.OK, "Still working", code))
+        return True
 
     def fail(self, bad: BadEvent) -> None:
         """Answer a command that never reached its handler."""
@@ -474,6 +490,7 @@ class Session:
         """Tell what happened in the selected mailbox since it was last told; a client that wants
         no news of it, if `always`."""
         view, notified = self.selected(), self.notified
+        self.running_tag = None  # what is told may come in pieces: INPROGRESS must not stand in it
         try:
             await view.opened.sync()
         except MailboxGone as error:
@@ -487,10 +504,23 @@ class Session:
                 self.send(r.Untagged(r.Condition.OK, "New key", self.url_mechanisms))
         if notified is not None and not notified.selected.messages and not always:
             return
+        contexts = view.contexts
+        if contexts is not None:
+            contexts.remove_gone()
         first = view.uid_next
         news = view.news(may_expunge)
-        if news is None:
-            return
+        if news is not None:
+            await self._tell_news(view, news)
+        try:
+            if contexts is not None:
+                await contexts.update()
+        finally:
+            # Behind any ADDTO.   RFC 5465 5.2
+            if notified is not None and news is not None and news.exists is not None:
+                await notified.send_new(view, first)
+
+    async def _tell_news(self, view: MailboxView, news: News) -> None:
+        notified = self.notified
         if news.exists is not None and not self.rev2:
             # From here on the view takes the news as told: nothing may keep it from being sent.
             try:
@@ -500,8 +530,6 @@ class Session:
         if notified is not None and notified.selected.messages and not notified.selected.flags:
             news = news._replace(changed=[])
         self._send_news(view, news)
-        if notified is not None and news.exists is not None:
-            await notified.send_new(view, first)
 
     async def push(self, may_expunge: bool = False) -> None:
         """Tell all that is new, while no command runs or IDLE does; there EXPUNGE may be sent."""

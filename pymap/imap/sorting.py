@@ -9,7 +9,7 @@ from typing import Any
 from pymap.mime.summary import Summary
 from pymap.wire.search import Criterion, SortKey
 
-__all__ = ["column", "sort"]
+__all__ = ["column", "ranks", "sort"]
 
 
 _TEXTS = {
@@ -26,7 +26,8 @@ def column(
     key: SortKey, summaries: Iterable[Summary], received: Sequence[int], sizes: Sequence[int]
 ) -> Sequence[Any]:
     """What a key compares of each message: numbers or texts, the lower first. `received` are the
-    internal dates in seconds since 1970, `sizes` in octets."""
+    internal dates in seconds since 1970, `sizes` in octets. (RELEVANCY is not of the message but
+    of the search.)"""
     match key:
         case SortKey.ARRIVAL:
             return received
@@ -50,9 +51,45 @@ def sort(
     which needs no tuple per message. A key that comes again has nothing left to decide.
     """
     order = list(rows)
+    for key, reverse in reversed(_decisive(criteria).items()):
+        order.sort(key=columns[key].__getitem__, reverse=reverse)
+    return order
+
+
+def _decisive(criteria: Iterable[Criterion]) -> dict[SortKey, bool]:
     first: dict[SortKey, bool] = {}
     for key, reverse in criteria:
         first.setdefault(key, reverse)
-    for key, reverse in reversed(first.items()):
-        order.sort(key=columns[key].__getitem__, reverse=reverse)
-    return order
+    return first
+
+
+def ranks(
+    uids: Sequence[int],
+    criteria: Iterable[Criterion],
+    columns: Mapping[SortKey, Sequence[Any]],
+) -> list[tuple[Any, ...]]:
+    """The same order as one value for each message, which ends in its UID: for putting new messages
+    among others. `uids` stand as in the columns."""
+    values: list[Iterable[Any]] = [
+        map(_Falling, columns[key]) if reverse else columns[key]
+        for key, reverse in _decisive(criteria).items()
+    ]
+    return list(zip(*values, uids, strict=True))
+
+
+class _Falling:
+    """A value that compares the other way round."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Falling) and self.value == other.value
+
+    def __lt__(self, other: _Falling) -> bool:
+        return bool(other.value < self.value)
+
+    def __hash__(self) -> int:
+        return hash(self.value)

@@ -13,13 +13,16 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pymap.backend.api import Mailbox, Stored
 from pymap.backend.index import MessageIndex
 from pymap.backend.opened import OpenMailbox
 from pymap.wire.errors import BadCommand
 from pymap.wire.types import NO_UIDS, SequenceSet, UidSet
+
+if TYPE_CHECKING:
+    from pymap.imap.contexts import Contexts
 
 __all__ = ["Batch", "MailboxView", "News", "Slices", "spans"]
 
@@ -57,8 +60,8 @@ def spans(slices: Slices, size: int) -> Iterator[tuple[int, int]]:
 
 class MailboxView:
     __slots__ = (
-        "exists", "keywords", "opened", "readonly", "recent", "rekeyed", "saved", "told",
-        "told_flags", "uid_next", "uid_only", "uids",
+        "contexts", "exists", "keywords", "opened", "readonly", "recent", "rekeyed", "saved",
+        "told", "told_flags", "uid_next", "uid_only", "uids",
     )  # fmt: skip
 
     def __init__(self, opened: OpenMailbox, readonly: bool, uid_only: bool = False) -> None:
@@ -75,6 +78,7 @@ class MailboxView:
         self.recent = NO_UIDS
         self.saved = NO_UIDS  # the $ of SEARCHRES
         self.rekeyed = 0  # of `OpenMailbox.rekeyed`, what the client was told
+        self.contexts: Contexts | None = None  # searches that are kept current
 
     @property
     def index(self) -> MessageIndex:
@@ -137,6 +141,21 @@ class MailboxView:
             return Batch(span, span, uids)
         return self._behind(start, uids)
 
+    def batch_of(self, uids: UidSet) -> Batch:
+        """The same of some messages, wherever they stand."""
+        slices = uids.slices(self.uids, self.exists)
+        if len(slices) == 1:
+            return self.batch(*slices[0])
+        positions: list[int] = []
+        rows: list[int] = []
+        present: list[int] = []
+        for start, stop in slices:
+            some = self.batch(start, stop)
+            positions += some.positions
+            rows += some.rows
+            present += some.uids
+        return Batch(positions, rows, present)
+
     def _behind(self, start: int, uids: Sequence[int]) -> Batch:
         index = self.opened.index.uids
         positions, rows, present = [], [], []
@@ -160,7 +179,7 @@ class MailboxView:
             return None
         changed = index.changed_since(self.told_flags)
         known = UidSet(((1, self.uid_next - 1),)) if self.uid_next > 1 else NO_UIDS
-        gone = self._gone()
+        gone = self.gone()
         self.told_flags = modseq
         if gone and not may_expunge:
             return News(NO_UIDS, [], None, (changed & known).slices(self.uids, self.exists))
@@ -179,8 +198,8 @@ class MailboxView:
             (changed & known).slices(self.uids, self.exists),
         )
 
-    def _gone(self) -> Slices:
-        """The positions of messages that the index no longer has."""
+    def gone(self) -> Slices:
+        """The positions of messages that the index no longer has, and the client still counts."""
         index = self.opened.index
         if self.in_step:
             return []

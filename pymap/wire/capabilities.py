@@ -48,11 +48,14 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension("CHILDREN", "RFC 3348", "Which mailboxes have children"),
     Extension("COMPRESS=DEFLATE", "RFC 4978", "Both directions compressed"),
     Extension("CONDSTORE", "RFC 7162", "What changed since; conditional STORE", can_enable=True),
+    Extension("CONTEXT=SEARCH", "RFC 5267", "SEARCH results that are kept current"),
+    Extension("CONTEXT=SORT", "RFC 5267", "SORT results that are kept current"),
     Extension("CREATE-SPECIAL-USE", "RFC 6154", "Clients make mailboxes for Sent, Trash ..."),
     Extension("ESEARCH", "RFC 4731", "Compact SEARCH results: MIN, MAX, COUNT, ALL"),
     Extension("ESORT", "RFC 5267", "SORT with ESEARCH's return options"),
     Extension("FILTERS", "RFC 5466", "Searches that are kept by name", needs=Needs.PROPERTIES),
     Extension("IDLE", "RFC 2177", "News is pushed"),
+    Extension("INPROGRESS", "RFC 9585", "Signs of life from a long search, copy or move"),
     Extension("LIST-EXTENDED", "RFC 5258", "LIST with selection and return options"),
     Extension(
         "LIST-METADATA", "RFC 9590", "LIST and GETMETADATA in one command", needs=Needs.PROPERTIES
@@ -72,15 +75,18 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension("METADATA-SERVER", "RFC 5464", "Notes at the server", needs=Needs.PROPERTIES),
     Extension("MOVE", "RFC 6851", "Move messages in one step"),
     Extension("MULTIAPPEND", "RFC 3502", "Many messages in one APPEND, all or none"),
+    Extension("MULTISEARCH", "RFC 7377", "One search over many mailboxes"),
     Extension("NAMESPACE", "RFC 2342", "Where a client's mailboxes are"),
     Extension("NOTIFY", "RFC 5465", "News of all mailboxes, at any time"),
     Extension("OBJECTID", "RFC 8474", "Ids that survive renames and moves"),
+    Extension("PARTIAL", "RFC 9394", "SEARCH, SORT and FETCH by pages"),
     Extension("QRESYNC", "RFC 7162", "Resynchronise in one round trip", can_enable=True),
     Extension("REPLACE", "RFC 8508", "A new version of a draft for the old one"),
     Extension("SAVEDATE", "RFC 8514", "When a message came into its mailbox"),
     Extension(
         "SAVELIMIT", "RFC 9738", "How many messages one COPY or APPEND adds", needs=Needs.SETTING
     ),
+    Extension("SEARCH=FUZZY", "RFC 6203", "Searching for what is alike, with scores"),
     Extension("SEARCHRES", "RFC 5182", "$ stands for the last SEARCH result"),
     Extension("SORT", "RFC 5256", "Messages in order of date, subject, sender ..."),
     Extension("SORT=DISPLAY", "RFC 5957", "Order by the names that are shown"),

@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from pymap.wire.search import Criterion, SearchKey, SearchReturn
+from pymap.wire.search import Criterion, Partial, Returns, SearchKey
 from pymap.wire.types import Flag, FlagOp, InternalDate, Section, SequenceSet
 
 __all__ = [
     "Append",
     "Authenticate",
+    "CancelUpdate",
     "Capability",
     "Catenation",
     "Check",
@@ -24,6 +25,7 @@ __all__ = [
     "Copy",
     "Create",
     "Delete",
+    "ESearch",
     "Enable",
     "Event",
     "EventGroup",
@@ -57,6 +59,7 @@ __all__ = [
     "Search",
     "Select",
     "SetMetadata",
+    "Sources",
     "StartTls",
     "Status",
     "StatusItem",
@@ -401,7 +404,49 @@ class Search(Command):
 
     by_uid: bool
     key: SearchKey
-    returns: frozenset[SearchReturn] | None = None
+    returns: Returns | None = None
+    uses_modseq: bool = False
+    names_charset: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CancelUpdate(Command):
+    """RFC 5267 4.3.5"""
+
+    tags: tuple[str, ...]
+
+
+class MailboxFilter(Enum):
+    """filter-mailboxes.   RFC 5465 6; SUBTREE-ONE RFC 7377 4"""
+
+    SELECTED = "SELECTED"
+    SELECTED_DELAYED = "SELECTED-DELAYED"
+    INBOXES = "INBOXES"
+    PERSONAL = "PERSONAL"
+    SUBSCRIBED = "SUBSCRIBED"
+    SUBTREE = "SUBTREE"
+    SUBTREE_ONE = "SUBTREE-ONE"
+    MAILBOXES = "MAILBOXES"
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Mailboxes by what they are; `names` are of SUBTREE, SUBTREE-ONE and MAILBOXES.
+
+    RFC 7377 2.2
+    """
+
+    filter: MailboxFilter
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ESearch(Command):
+    """RFC 7377 2; without IN it searches the selected mailbox."""
+
+    sources: tuple[Sources, ...]
+    key: SearchKey
+    returns: Returns
     uses_modseq: bool = False
     names_charset: bool = False
 
@@ -413,7 +458,7 @@ class Sort(Command):
     by_uid: bool
     criteria: tuple[Criterion, ...]
     key: SearchKey
-    returns: frozenset[SearchReturn] | None = None
+    returns: Returns | None = None
     uses_modseq: bool = False
 
 
@@ -475,18 +520,6 @@ class Event(Enum):
     SERVER_METADATA_CHANGE = "ServerMetadataChange"
 
 
-class MailboxFilter(Enum):
-    """filter-mailboxes.   RFC 5465 6"""
-
-    SELECTED = "SELECTED"
-    SELECTED_DELAYED = "SELECTED-DELAYED"
-    INBOXES = "INBOXES"
-    PERSONAL = "PERSONAL"
-    SUBSCRIBED = "SUBSCRIBED"
-    SUBTREE = "SUBTREE"
-    MAILBOXES = "MAILBOXES"
-
-
 @dataclass(frozen=True, slots=True)
 class EventGroup:
     """No `events` is NONE. `unknown` are events that no RFC we know of defines; `fetch` is what
@@ -514,6 +547,8 @@ class Fetch(Command):
     items: tuple[FetchItem, ...]
     changed_since: int | None = None
     vanished: bool = False
+    partial: Partial | None = None
+    """Only these of the messages, in the order of the mailbox.   RFC 9394 3.3"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from pymap.wire.errors import BadCommand
 from pymap.wire.framer import Frame
 from pymap.wire.labels import label_list
 from pymap.wire.parse_append import append, replace
+from pymap.wire.parse_esearch import esearch
 from pymap.wire.parse_fetch import fetch
 from pymap.wire.parse_list import list_, lsub, rlist, rlsub, status
 from pymap.wire.parse_metadata import getmetadata, setmetadata
@@ -54,6 +55,9 @@ class CommandSpec(NamedTuple):
     # While a command with sequence numbers runs, no EXPUNGE may be sent: RFC 9051 7.5.1. The
     # UID forms are exempt.
     holds_expunges: bool = False
+    # May take long, and writes whole responses only, so that INPROGRESS can stand between any
+    # two of them.   RFC 9585
+    tells_progress: bool = False
 
 
 _TAG = re.compile(rb"([^\x00-\x20\x7f-\xff(){%*\"\\+]+)(?: |(?=\r?\n))")
@@ -338,10 +342,26 @@ def uid_batches(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> c.UidBatc
     return c.UidBatches(tag, size, (first, s.nz_number()))
 
 
+def cancel_update(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> c.CancelUpdate:
+    """ "CANCELUPDATE" 1*(SP quoted)   RFC 5267 5"""
+    s.sp()
+    tags = [s.text_argument()]
+    while s.accept(b" "):
+        tags.append(s.text_argument())
+    return c.CancelUpdate(tag, tuple(tags))
+
+
 _ANY = frozenset((State.NOT_AUTHENTICATED, State.AUTHENTICATED, State.SELECTED))
 _START = frozenset((State.NOT_AUTHENTICATED,))
 _AUTH = frozenset((State.AUTHENTICATED, State.SELECTED))
 _SELECTED = frozenset((State.SELECTED,))
+
+
+def _searching(parser: Parser) -> CommandSpec:
+    return CommandSpec(
+        parser, _SELECTED, has_uid_form=True, holds_expunges=True, tells_progress=True
+    )
+
 
 COMMANDS: dict[bytes, CommandSpec] = {
     b"CAPABILITY": CommandSpec(_bare(c.Capability), _ANY),
@@ -381,12 +401,15 @@ COMMANDS: dict[bytes, CommandSpec] = {
     b"CHECK": CommandSpec(_bare(c.Check), _SELECTED),
     b"EXPUNGE": CommandSpec(expunge, _SELECTED, has_uid_form=True),
     b"UIDBATCHES": CommandSpec(uid_batches, _SELECTED),
-    b"SEARCH": CommandSpec(search, _SELECTED, has_uid_form=True, holds_expunges=True),
-    b"SORT": CommandSpec(sort, _SELECTED, has_uid_form=True, holds_expunges=True),
-    b"THREAD": CommandSpec(thread, _SELECTED, has_uid_form=True, holds_expunges=True),
+    b"SEARCH": _searching(search),
+    b"SORT": _searching(sort),
+    b"THREAD": _searching(thread),
     b"FETCH": CommandSpec(fetch, _SELECTED, has_uid_form=True, holds_expunges=True),
+    # RFC 7377 2 writes "UID ESEARCH" once, where 4 has no such form: it means the same.
+    b"ESEARCH": CommandSpec(esearch, _AUTH, has_uid_form=True, tells_progress=True),
+    b"CANCELUPDATE": CommandSpec(cancel_update, _SELECTED),
     b"STORE": CommandSpec(store, _SELECTED, has_uid_form=True, holds_expunges=True),
-    b"COPY": CommandSpec(copy, _SELECTED, has_uid_form=True),
-    b"MOVE": CommandSpec(move, _SELECTED, has_uid_form=True),
     b"REPLACE": CommandSpec(replace, _SELECTED, has_uid_form=True),
+    b"COPY": CommandSpec(copy, _SELECTED, has_uid_form=True, tells_progress=True),
+    b"MOVE": CommandSpec(move, _SELECTED, has_uid_form=True, tells_progress=True),
 }

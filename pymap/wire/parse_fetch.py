@@ -11,9 +11,10 @@ from pymap.wire.commands import Fetch, FetchAttribute, FetchItem
 from pymap.wire.errors import BadCommand
 from pymap.wire.framer import Frame
 from pymap.wire.scanner import Scanner
+from pymap.wire.search import Partial
 from pymap.wire.types import MAX_NUMBER, Section, SectionText
 
-__all__ = ["fetch", "fetch_items", "section_of"]
+__all__ = ["fetch", "fetch_items", "partial_range", "section_of"]
 
 _ITEM = re.compile(rb"[A-Za-z0-9.-]+")
 _PART = re.compile(rb"(?:[1-9]\d{0,9})(?:\.[1-9]\d{0,9})*")
@@ -42,27 +43,34 @@ def fetch(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> Fetch:
     """fetch = "FETCH" SP sequence-set SP ("ALL" / "FULL" / "FAST" / fetch-att /
     "(" fetch-att *(SP fetch-att) ")") [SP "(" fetch-modifier *(SP fetch-modifier) ")"]
 
-    RFC 9051 9; modifiers RFC 4466 2.4, RFC 7162 3.1.4.1 and 3.2.6
+    RFC 9051 9; modifiers RFC 4466 2.4, RFC 7162 3.1.4.1 and 3.2.6, RFC 9394 3.3
     """
     s.sp()
     numbers = s.sequence_set()
     s.sp()
     rest = s.text[s.pos :]
     if len(rest) > CACHED_LENGTH or b"{" in rest or s.next_literal:
-        items, changed_since, vanished = _arguments(s, limits)
+        items, (changed_since, vanished, partial) = _arguments(s, limits)
     else:
-        items, changed_since, vanished = _cached(rest, limits)
+        items, (changed_since, vanished, partial) = _cached(rest, limits)
         s.pos = len(s.text.rstrip(b"\r\n"))
     # VANISHED makes sense only for UIDs and together with CHANGEDSINCE.   RFC 7162 3.2.6
     if vanished and (not by_uid or changed_since is None):
         raise BadCommand("VANISHED needs UID FETCH with CHANGEDSINCE")
-    return Fetch(tag, numbers, by_uid, items, changed_since, vanished)
+    if partial is not None and not by_uid:
+        raise BadCommand("PARTIAL needs UID FETCH")  # RFC 9394 3.3 extends no other
+    return Fetch(tag, numbers, by_uid, items, changed_since, vanished, partial)
+
+
+class _Modifiers(NamedTuple):
+    changed_since: int | None = None
+    vanished: bool = False
+    partial: Partial | None = None
 
 
 class _Arguments(NamedTuple):
     items: tuple[FetchItem, ...]
-    changed_since: int | None
-    vanished: bool
+    modifiers: _Modifiers
 
 
 CACHED_LENGTH = 500
@@ -88,8 +96,7 @@ def _arguments(s: Scanner, limits: Limits) -> _Arguments:
         items = (_item(s),)
     if sum(1 + len(item.section.fields) for item in items) > limits.fetch_items:
         raise BadCommand("Too many data items")
-    changed_since, vanished = _modifiers(s) if s.accept(b" ") else (None, False)
-    return _Arguments(items, changed_since, vanished)
+    return _Arguments(items, _modifiers(s) if s.accept(b" ") else _Modifiers())
 
 
 def fetch_items(s: Scanner, limits: Limits) -> tuple[FetchItem, ...]:
@@ -195,18 +202,29 @@ def _partial(s: Scanner) -> tuple[int, int] | None:
     return offset, length
 
 
-def _modifiers(s: Scanner) -> tuple[int | None, bool]:
+def _modifiers(s: Scanner) -> _Modifiers:
     s.expect(b"(")
-    changed_since, vanished = None, False
+    found = _Modifiers()
     while True:
         match s.keyword():
             case "CHANGEDSINCE":
                 s.sp()
-                changed_since = s.number64()
+                found = found._replace(changed_since=s.number64())
             case "VANISHED":
-                vanished = True
+                found = found._replace(vanished=True)
+            case "PARTIAL":
+                s.sp()
+                found = found._replace(partial=partial_range(s))
             case _:
                 raise BadCommand("Unknown FETCH modifier")
         if s.accept(b")"):
-            return changed_since, vanished
+            return found
         s.sp()
+
+
+def partial_range(s: Scanner) -> Partial:
+    """partial-range = nz-number ":" nz-number / "-" nz-number ":" "-" nz-number   RFC 9394 4"""
+    from_end = s.accept(b"-")
+    first = s.nz_number()
+    s.expect(b":-" if from_end else b":")
+    return Partial(first, s.nz_number(), from_end)

@@ -56,6 +56,8 @@ def _group(s: Scanner, limits: Limits) -> EventGroup:
         chosen = MailboxFilter(name)
     except ValueError:
         raise BadCommand("Unknown mailbox filter") from None
+    if chosen is MailboxFilter.SUBTREE_ONE:
+        raise BadCommand("SUBTREE-ONE is for ESEARCH")
     mailboxes: tuple[str, ...] = ()
     if chosen in _NAMED:
         s.sp()

@@ -1,4 +1,4 @@
-"""SEARCH, SORT and THREAD: return options, charset, and the program of search keys."""
+"""SEARCH, ESEARCH, SORT and THREAD: return options, charset, and the program of search keys."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ from encodings.aliases import aliases
 
 from pymap.limits import Limits
 from pymap.wire import search as k
-from pymap.wire.commands import Search, Sort, Thread
+from pymap.wire.commands import FetchItem, Search, Sort, Thread
 from pymap.wire.errors import BadCommand, Refused
 from pymap.wire.framer import Frame
 from pymap.wire.gmail_query import query
 from pymap.wire.labels import label
+from pymap.wire.parse_fetch import fetch_items, partial_range
 from pymap.wire.scanner import Scanner
 from pymap.wire.types import ANSWERED, DELETED, DRAFT, FLAGGED, MAX_NUMBER, SEEN, Flag, SequenceSet
 
@@ -40,6 +41,7 @@ class _Program:
     charset: str = "utf-8"
     keys: int = 0
     uses_modseq: bool = False
+    is_fuzzy: bool = False
 
     def enter(self, depth: int) -> None:
         """A key begins."""
@@ -60,13 +62,14 @@ def search(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> Search:
     program = _Program(limits)
     returns, names_charset = None, False
     if _next_is(s, b"RETURN "):
-        returns = _returns(s)
+        returns = _returns(s, limits)
         s.sp()
     with _refusals(returns):
         if _next_is(s, b"CHARSET "):
             names_charset = True
             _set_charset(s, program)
         key = _keys(s, program)
+    _check_relevancy(program, returns)
     return Search(tag, by_uid, key, returns, program.uses_modseq, names_charset)
 
 
@@ -80,13 +83,14 @@ def sort(s: Scanner, tag: str, by_uid: bool, limits: Limits) -> Sort:
     program = _Program(limits)
     returns = None
     if _next_is(s, b"RETURN "):
-        returns = _returns(s)
+        returns = _returns(s, limits)
         s.sp()
     with _refusals(returns):
         criteria = _criteria(s, limits)
         s.sp()
         _set_charset(s, program)
         key = _keys(s, program)
+    _check_relevancy(program, returns, criteria)
     return Sort(tag, by_uid, criteria, key, returns, program.uses_modseq)
 
 
@@ -120,8 +124,19 @@ def criteria(octets: bytes, limits: Limits) -> tuple[k.SearchKey, bool]:
     return key, program.uses_modseq
 
 
+def _check_relevancy(
+    program: _Program, returns: k.Returns | None, criteria: tuple[k.Criterion, ...] = ()
+) -> None:
+    """RELEVANCY "MUST NOT be used unless a FUZZY search key is also given".   RFC 6203 4, 6"""
+    asked = returns is not None and k.SearchReturn.RELEVANCY in returns
+    if not program.is_fuzzy and (
+        asked or any(criterion.key is k.SortKey.RELEVANCY for criterion in criteria)
+    ):
+        raise BadCommand("RELEVANCY needs a FUZZY search key")
+
+
 @contextmanager
-def _refusals(returns: frozenset[k.SearchReturn] | None) -> Iterator[None]:
+def _refusals(returns: k.Returns | None) -> Iterator[None]:
     """A program that gets a NO, and was to be saved, leaves nothing saved.   RFC 5182 2.1"""
     try:
         yield
@@ -172,18 +187,35 @@ def _next_is(s: Scanner, word: bytes) -> bool:
     return True
 
 
-def _returns(s: Scanner) -> frozenset[k.SearchReturn]:
-    """RETURN () is RETURN (ALL).   RFC 4731 3.1"""
+def _returns(s: Scanner, limits: Limits) -> k.Returns:
+    """RETURN () is RETURN (ALL).   RFC 4731 3.1; PARTIAL RFC 9394 3.1
+
+    modifier-update = "UPDATE" ["(" fetch-att *(SP fetch-att) ")"], in RFC 5465 8 so, and with a
+    space in between in its section 7.
+    """
     s.expect(b"(")
     found: set[k.SearchReturn] = set()
+    ranges: list[k.Partial] = []
+    fetch: tuple[FetchItem, ...] = ()
     while not s.accept(b")"):
         if found:
             s.sp()
         try:
-            found.add(k.SearchReturn(s.keyword()))
+            option = k.SearchReturn(s.keyword())
         except ValueError:
             raise BadCommand("Unknown search return option") from None
-    return frozenset(found or {k.SearchReturn.ALL})
+        if option is k.SearchReturn.PARTIAL:
+            s.sp()
+            ranges.append(partial_range(s))
+        if option is k.SearchReturn.UPDATE and (s.at(b"(") or s.at(b" (")):
+            s.accept(b" ")
+            fetch = fetch_items(s, limits)
+        found.add(option)
+    # "Either one PARTIAL, one ALL, or neither".   RFC 9394 3.1
+    if ranges and (len(ranges) > 1 or k.SearchReturn.ALL in found):
+        raise BadCommand("One PARTIAL, and no ALL beside it")
+    partial = ranges[0] if ranges else None
+    return k.Returns(frozenset(found or {k.SearchReturn.ALL}), partial, fetch)
 
 
 def _charset(s: Scanner) -> str:
@@ -268,6 +300,12 @@ def _header(s: Scanner, program: _Program, depth: int) -> k.SearchKey:
     return k.Header(name, _text(s, program))
 
 
+def _fuzzy(s: Scanner, program: _Program, depth: int) -> k.SearchKey:
+    """search-key =/ "FUZZY" SP search-key   RFC 6203 7"""
+    program.is_fuzzy = True
+    return k.Fuzzy(_key(s, program, depth))
+
+
 def _or(s: Scanner, program: _Program, depth: int) -> k.SearchKey:
     left = _key(s, program, depth)
     s.sp()
@@ -308,6 +346,7 @@ _PARSERS: dict[str, KeyParser] = {
     "UNKEYWORD": lambda s, program, depth: k.Not(_keyword(s, program, depth)),
     "NOT": lambda s, program, depth: k.Not(_key(s, program, depth)),
     "OR": _or,
+    "FUZZY": _fuzzy,
     "UID": lambda s, program, depth: k.Numbers(s.sequence_set(), by_uid=True),
     "FILTER": _filter,
     "UIDAFTER": lambda s, program, depth: _uids(s.number() + 1, MAX_NUMBER),

@@ -348,13 +348,22 @@ class GenUrlAuth(Response):
 
 @dataclass(frozen=True, slots=True)
 class ESearch(Response):
-    """RFC 4731 3.1"""
+    """RFC 4731 3.1; `mailbox`, with its `uid_validity`, RFC 7377 2.1"""
 
     tag: str
     by_uid: bool
     items: Sequence[tuple[str, str]]
+    mailbox: str | None = None
+    uid_validity: int = 0
 
     def encode(self, utf8: bool) -> bytes:
         words = "".join(f" {name} {value}" for name, value in self.items)
         by_uid = " UID" if self.by_uid else ""
-        return f'* ESEARCH (TAG "{self.tag}"){by_uid}{words}\r\n'.encode("ascii")
+        where = b""
+        if self.mailbox is not None:
+            where = b" MAILBOX %b UIDVALIDITY %d" % (mailbox(self.mailbox, utf8), self.uid_validity)
+        return b'* ESEARCH (TAG "%b"%b)%b\r\n' % (
+            self.tag.encode("ascii"),
+            where,
+            f"{by_uid}{words}".encode("ascii"),
+        )

@@ -6,11 +6,15 @@ as such TEXT x and BODY x would be the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pymap.wire.types import Flag, SequenceSet
+
+if TYPE_CHECKING:
+    from pymap.wire.commands import FetchItem
 
 __all__ = [
     "All",
@@ -24,6 +28,7 @@ __all__ = [
     "Gmail",
     "GmailMessageId",
     "GmailThreadId",
+    "Fuzzy",
     "HasFlag",
     "Header",
     "InBody",
@@ -32,24 +37,68 @@ __all__ = [
     "Not",
     "Numbers",
     "Or",
+    "Partial",
     "Recent",
+    "Returns",
     "SearchKey",
     "SearchReturn",
     "Size",
     "Text",
     "ThreadId",
     "Within",
+    "leaves",
+    "rebuilt",
 ]
 
 
 class SearchReturn(Enum):
-    """search-return-opt.   RFC 4731 3.1, RFC 5182 2.1"""
+    """search-return-opt; the range of PARTIAL is in `Returns`.
+
+    RFC 4731 3.1, RFC 5182 2.1, RFC 5267 4, RFC 9394 3.1, RFC 6203 4
+    """
 
     MIN = "MIN"
     MAX = "MAX"
     ALL = "ALL"
     COUNT = "COUNT"
     SAVE = "SAVE"
+    PARTIAL = "PARTIAL"
+    UPDATE = "UPDATE"
+    CONTEXT = "CONTEXT"
+    RELEVANCY = "RELEVANCY"
+
+
+class Partial(NamedTuple):
+    """partial-range, as written: the first result is 1, or with `from_end` the last
+    one.   RFC 9394 4, RFC 5267 5"""
+
+    first: int
+    last: int
+    from_end: bool = False
+
+    def of(self, count: int) -> slice:
+        """Where the range is among so many results. It may be empty, and order makes no
+        difference."""
+        low, high = sorted((self.first, self.last))
+        if self.from_end:
+            return slice(max(count - high, 0), max(count - low + 1, 0))
+        return slice(low - 1, high)
+
+    def __str__(self) -> str:
+        return f"-{self.first}:-{self.last}" if self.from_end else f"{self.first}:{self.last}"
+
+
+@dataclass(frozen=True, slots=True)
+class Returns:
+    """What RETURN asks for. `partial` is there if and only if PARTIAL is among the options; `fetch`
+    is what UPDATE wants to know of new messages (RFC 5465 7)."""
+
+    options: frozenset[SearchReturn]
+    partial: Partial | None = None
+    fetch: tuple[FetchItem, ...] = ()
+
+    def __contains__(self, option: SearchReturn) -> bool:
+        return option in self.options
 
 
 class Compare(Enum):
@@ -214,6 +263,13 @@ class Or:
     right: SearchKey
 
 
+@dataclass(frozen=True, slots=True)
+class Fuzzy:
+    """FUZZY: texts need not be the same, only alike.   RFC 6203 3"""
+
+    key: SearchKey
+
+
 SearchKey = (
     All
     | HasFlag
@@ -237,11 +293,41 @@ SearchKey = (
     | Not
     | And
     | Or
+    | Fuzzy
 )
 
 
+def leaves(key: SearchKey) -> Iterator[SearchKey]:
+    """The keys in a tree that hold no other."""
+    match key:
+        case And(keys):
+            for each in keys:
+                yield from leaves(each)
+        case Or(left, right):
+            yield from leaves(left)
+            yield from leaves(right)
+        case Not(inner) | Fuzzy(inner):
+            yield from leaves(inner)
+        case _:
+            yield key
+
+
+def rebuilt(key: SearchKey, leaf: Callable[[SearchKey], SearchKey]) -> SearchKey:
+    """The same tree with each of its leaves replaced by what `leaf` makes of it."""
+    match key:
+        case And(keys):
+            return And(tuple(rebuilt(each, leaf) for each in keys))
+        case Or(left, right):
+            return Or(rebuilt(left, leaf), rebuilt(right, leaf))
+        case Not(inner):
+            return Not(rebuilt(inner, leaf))
+        case Fuzzy(inner):
+            return Fuzzy(rebuilt(inner, leaf))
+    return leaf(key)
+
+
 class SortKey(Enum):
-    """sort-key   RFC 5256 5, RFC 5957 5"""
+    """sort-key   RFC 5256 5, RFC 5957 5, RFC 6203 6"""
 
     ARRIVAL = "ARRIVAL"
     CC = "CC"
@@ -252,6 +338,7 @@ class SortKey(Enum):
     TO = "TO"
     DISPLAYFROM = "DISPLAYFROM"
     DISPLAYTO = "DISPLAYTO"
+    RELEVANCY = "RELEVANCY"
 
 
 class Criterion(NamedTuple):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pymap.imap.sorting import column, sort
+from pymap.imap.sorting import column, ranks, sort
 from pymap.mime.summary import summary
 from pymap.wire.search import Criterion, SortKey
 
@@ -30,7 +30,9 @@ HEADERS = [
 SUMMARIES = [summary(header) for header in HEADERS]
 RECEIVED = [978_310_800, 978_310_801, 978_310_800, 1]  # the first is 1 Jan 2001 01:00:00
 SIZES = [30, 10, 10, 20]
-COLUMNS = {key: column(key, SUMMARIES, RECEIVED, SIZES) for key in SortKey}
+COLUMNS = {
+    key: column(key, SUMMARIES, RECEIVED, SIZES) for key in SortKey if key is not K.RELEVANCY
+}
 
 
 @pytest.mark.parametrize(
@@ -98,5 +100,8 @@ def test_it_is_a_comparison_of_each_criterion_in_turn(
                 return -1 if (a < b) != reverse else 1
         return one - other
 
-    found = sort(range(len(messages)), [Criterion(*each) for each in criteria], columns)
+    asked = [Criterion(*each) for each in criteria]
+    found = sort(range(len(messages)), asked, columns)
     assert found == sorted(range(len(messages)), key=cmp_to_key(compare))
+    # The same as one value for each message, which ends in what tells them apart.
+    assert [rank[-1] for rank in sorted(ranks(range(len(messages)), asked, columns))] == found

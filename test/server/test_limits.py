@@ -50,6 +50,8 @@ CASES: dict[str, tuple[int, bool, bytes, bytes, bytes]] = {
 }  # fmt: skip
 
 ELSEWHERE = {
+    "contexts": "imap/test_contexts.py",
+    "context_results": "imap/test_contexts.py",
     "mailboxes": "test_mailboxes",
     "keywords": "test_keywords",
     "bad_commands": "test_timeouts.py",

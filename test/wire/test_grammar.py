@@ -210,10 +210,17 @@ def searches(draw: st.DrawFn, tag: str) -> tuple[bytes, c.Command]:
     program = draw(st.lists(keys, min_size=1, max_size=3))
     octets, returns = b"%b%b" % (b"UID " * by_uid, draw(cased("SEARCH"))), None
     if draw(st.booleans()):
-        options = draw(st.lists(st.sampled_from(k.SearchReturn)))
+        plain = [o for o in k.SearchReturn if o.value not in ("PARTIAL", "RELEVANCY")]
+        options = draw(st.lists(st.sampled_from(plain)))
         words = [draw(cased(option.value)) for option in options]
+        partial = None
+        if k.SearchReturn.ALL not in options and draw(st.booleans()):
+            number = st.integers(1, 0xFFFFFFFF)
+            partial = k.Partial(draw(number), draw(number), draw(st.booleans()))
+            words.append(draw(cased("PARTIAL")) + f" {partial}".encode())
+            options.append(k.SearchReturn.PARTIAL)
         octets += b" %b (%b)" % (draw(cased("RETURN")), b" ".join(words))
-        returns = frozenset(options or [k.SearchReturn.ALL])
+        returns = k.Returns(frozenset(options or [k.SearchReturn.ALL]), partial)
     if charset:
         octets += b" CHARSET " + draw(spelled("UTF-8"))
     meant = [key for _, key in program]

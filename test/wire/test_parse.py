@@ -840,6 +840,7 @@ STATES = {
         b"GETMETADATA x /private/a", b"SETMETADATA x (/private/a NIL)",
         b"COMPRESS DEFLATE", b'RLIST "" *', b'RLSUB "" *', b"GENURLAUTH x INTERNAL", b"RESETKEY",
         b"URLFETCH x",
+        b"ESEARCH ALL",
     ],
     "select": [
         b"CLOSE", b"UNSELECT", b"CHECK", b"EXPUNGE", b"UID EXPUNGE 1", b"SEARCH ALL",
@@ -849,6 +850,7 @@ STATES = {
         b"FETCH 1 FLAGS", b"UID FETCH 1 FLAGS", b"STORE 1 FLAGS (x)",
         b"UID STORE 1 FLAGS (x)", b"COPY 1 x", b"UID COPY 1 x", b"MOVE 1 x", b"UID MOVE 1 x",
         b"REPLACE 1 x {1+}\r\nx", b"UID REPLACE 1 x {1+}\r\nx",
+        b'CANCELUPDATE "x"',
     ],
 }  # fmt: skip
 ALLOWED = {

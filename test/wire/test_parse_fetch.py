@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from pymap.wire.commands import Fetch, FetchAttribute, FetchItem
+from pymap.wire.search import Partial
 from pymap.wire.types import Section, SectionText, SequenceSet
 
 from .feed import bad, command, refusal, shown
@@ -192,6 +195,18 @@ def test_items(octets: bytes, items: tuple[FetchItem, ...]) -> None:
     assert command(b"a uid fetch 1 %b\r\n" % octets) == Fetch("a", one, True, items)
     changed = command(b"a FETCH 1 %b (CHANGEDSINCE 5)\r\n" % octets)
     assert changed == Fetch("a", one, False, items, changed_since=5)
+
+
+def test_partial() -> None:
+    """RFC 9394 3.3: of UID FETCH, and in any order with the other modifiers"""
+    plain = Fetch("a", SequenceSet(((1, 0),)), True, (item(A.FLAGS),), partial=Partial(1, 5))
+    assert command(b"a UID FETCH 1:* FLAGS (PARTIAL 1:5)\r\n") == plain
+    last = replace(plain, partial=Partial(1, 30, from_end=True), changed_since=7)
+    for modifiers in (b"PARTIAL -1:-30 CHANGEDSINCE 7", b"CHANGEDSINCE 7 partial -1:-30"):
+        assert command(b"a UID FETCH 1:* FLAGS (%b)\r\n" % modifiers) == last
+    bad(b"a FETCH 1:* FLAGS (PARTIAL 1:5)\r\n")
+    bad(b"a UID FETCH 1:* FLAGS (PARTIAL 1:*)\r\n")
+    bad(b"a UID FETCH 1:* FLAGS (PARTIAL)\r\n")
 
 
 @pytest.mark.parametrize("octets", NO_ITEMS, ids=shown)

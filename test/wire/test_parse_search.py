@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pymap.wire import commands as c
 from pymap.wire import search as k
 from pymap.wire.errors import BadCommand, Refused
-from pymap.wire.search import Compare, DateKey, SearchReturn
+from pymap.wire.search import Compare, DateKey, Partial, Returns, SearchReturn, SortKey
 from pymap.wire.types import ANSWERED, DELETED, DRAFT, FLAGGED, SEEN, Flag, SequenceSet
 
 from .feed import bad, command, refusal, shown
@@ -159,11 +159,95 @@ COUNT, SAVE = SearchReturn.COUNT, SearchReturn.SAVE
 )
 def test_return(octets: bytes, options: set[SearchReturn]) -> None:
     """RFC 4731 3.1"""
-    value = c.Search("a", False, SEEN_, frozenset(options))
+    returns = Returns(frozenset(options))
+    value = c.Search("a", False, SEEN_, returns)
     assert command(b"a SEARCH RETURN %b SEEN\r\n" % octets) == value
     assert command(b"a SEARCH return %b CHARSET UTF-8 SEEN\r\n" % octets) == c.Search(
-        "a", False, SEEN_, frozenset(options), names_charset=True
+        "a", False, SEEN_, returns, names_charset=True
     )
+
+
+@pytest.mark.parametrize(
+    ("octets", "options", "partial"),
+    [
+        (b"(PARTIAL 1:500)", set(), Partial(1, 500)),
+        (b"(partial 500:400)", set(), Partial(500, 400)),
+        (b"(PARTIAL -1:-100)", set(), Partial(1, 100, from_end=True)),
+        (b"(MIN PARTIAL 7:7 COUNT)", {MIN, COUNT}, Partial(7, 7)),
+        (b"(SAVE PARTIAL 1:4294967295)", {SAVE}, Partial(1, 4294967295)),
+    ],
+)
+def test_partial(octets: bytes, options: set[SearchReturn], partial: Partial) -> None:
+    """RFC 9394 4; the range is told as it was written"""
+    returns = Returns(frozenset(options | {SearchReturn.PARTIAL}), partial)
+    assert command(b"a SEARCH RETURN %b SEEN\r\n" % octets) == c.Search("a", False, SEEN_, returns)
+    assert str(partial).encode() in octets
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [b"(PARTIAL)", b"(PARTIAL 1)", b"(PARTIAL 0:1)", b"(PARTIAL 1:0)", b"(PARTIAL 1:*)",
+     b"(PARTIAL -1:1)", b"(PARTIAL 1:-1)", b"(PARTIAL -0:-1)", b"(PARTIAL 1:4294967296)",
+     b"(PARTIAL 1,2)", b"(PARTIAL 1:2,4)", b"(PARTIAL  1:2)", b"(PARTIAL 1:2MIN)",
+     # one PARTIAL, one ALL, or neither   RFC 9394 3.1
+     b"(ALL PARTIAL 1:2)", b"(PARTIAL 1:2 ALL)", b"(PARTIAL 1:2 PARTIAL 1:2)"],
+)  # fmt: skip
+def test_no_partial(octets: bytes) -> None:
+    bad(b"a SEARCH RETURN %b SEEN\r\n" % octets)
+
+
+@pytest.mark.parametrize(
+    ("partial", "count", "found"),
+    [
+        (Partial(1, 3), 5, [0, 1, 2]), (Partial(3, 1), 5, [0, 1, 2]), (Partial(4, 9), 5, [3, 4]),
+        (Partial(6, 9), 5, []), (Partial(1, 3, True), 5, [2, 3, 4]), (Partial(4, 9, True), 5, [0, 1]),
+        (Partial(5, 5, True), 5, [0]), (Partial(6, 7, True), 5, []), (Partial(1, 1, True), 0, []),
+        (Partial(1, 1), 0, []),
+    ],
+)  # fmt: skip
+def test_which_results_are_in_a_range(partial: Partial, count: int, found: list[int]) -> None:
+    assert [*range(count)][partial.of(count)] == found
+
+
+def test_update_and_context() -> None:
+    """RFC 5267 5"""
+    options = {SearchReturn.UPDATE, SearchReturn.CONTEXT, COUNT}
+    assert command(b"a UID SEARCH RETURN (UPDATE context COUNT) SEEN\r\n") == c.Search(
+        "a", True, SEEN_, Returns(frozenset(options))
+    )
+    fetch = (c.FetchItem(c.FetchAttribute.UID), c.FetchItem(c.FetchAttribute.FLAGS))
+    for octets in (b"(UPDATE (UID FLAGS) COUNT)", b"(COUNT update(UID FLAGS))"):
+        returns = Returns(frozenset({SearchReturn.UPDATE, COUNT}), fetch=fetch)  # RFC 5465 7, 8
+        assert command(b"a SEARCH RETURN %b SEEN\r\n" % octets) == c.Search(
+            "a", False, SEEN_, returns
+        )
+    bad(b"a SEARCH RETURN (UPDATE ()) SEEN\r\n")
+    bad(b"a SEARCH RETURN (COUNT (UID)) SEEN\r\n")
+    assert command(b'a CANCELUPDATE "b1" "b2"\r\n') == c.CancelUpdate("a", ("b1", "b2"))
+    bad(b"a CANCELUPDATE\r\n")
+
+
+def test_fuzzy() -> None:
+    """RFC 6203 7"""
+    key = k.Fuzzy(k.And((k.Header("SUBJECT", "x"), SEEN_)))
+    assert command(b"a SEARCH fuzzy (SUBJECT x SEEN)\r\n") == c.Search("a", False, key)
+    returns = Returns(frozenset((SearchReturn.RELEVANCY, ALL)))
+    assert command(b"a SEARCH RETURN (RELEVANCY ALL) NOT FUZZY SEEN\r\n") == c.Search(
+        "a", False, k.Not(k.Fuzzy(SEEN_)), returns
+    )
+    assert command(b"a SORT (RELEVANCY) UTF-8 FUZZY SEEN\r\n") == c.Sort(
+        "a", False, (k.Criterion(SortKey.RELEVANCY),), k.Fuzzy(SEEN_)
+    )
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [b"SEARCH RETURN (RELEVANCY) SEEN", b"SORT (RELEVANCY) UTF-8 SEEN", b"SEARCH FUZZY",
+     b"SORT RETURN (RELEVANCY) (DATE) UTF-8 SEEN", b"ESEARCH RETURN (RELEVANCY) SEEN"],
+)  # fmt: skip
+def test_relevancy_needs_a_fuzzy_key(octets: bytes) -> None:
+    """RFC 6203 4, 6"""
+    bad(b"a %b\r\n" % octets)
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,13 @@ RESPONSES = [
      b'* ESEARCH (TAG "A282") MIN 2 COUNT 3\r\n'),
     (r.ESearch("A283", True, [("ALL", "2,10:11")]), b'* ESEARCH (TAG "A283") UID ALL 2,10:11\r\n'),
     (r.ESearch("A", True, []), b'* ESEARCH (TAG "A") UID\r\n'),
+    # RFC 7377 3, RFC 5267 4.3.3
+    (r.ESearch("tag1", True, [("ALL", "3002,4004")], "folder2/banana", 503),
+     b'* ESEARCH (TAG "tag1" MAILBOX folder2/banana UIDVALIDITY 503) UID ALL 3002,4004\r\n'),
+    (r.ESearch("t", True, [], "a b", 1),
+     b'* ESEARCH (TAG "t" MAILBOX "a b" UIDVALIDITY 1) UID\r\n'),
+    (r.ESearch("B01", True, [("ADDTO", "(0 32768:32769)")]),
+     b'* ESEARCH (TAG "B01") UID ADDTO (0 32768:32769)\r\n'),
 ]  # fmt: skip
 
 
