@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, compress
 from operator import attrgetter
 from typing import NamedTuple, cast
@@ -28,7 +28,7 @@ from pymap.wire.errors import BadCommand, Refused
 from pymap.wire.search import Partial
 from pymap.wire.types import NO_UIDS, SEEN, FlagOp, Section, SectionText, SequenceSet, UidSet
 
-__all__ = ["fetch", "send_new"]
+__all__ = ["check_offered", "fetch", "send_new"]
 
 PLAIN_BATCH = 1000  # messages, when only columns are asked for
 DIGEST_BATCH = 128  # messages, when the store has to look for each
@@ -88,8 +88,7 @@ async def fetch(session: Session, command: Fetch) -> Done:
     """RFC 9051 6.4.5; CHANGEDSINCE and VANISHED RFC 7162 3.1.4, 3.2.6; BINARY RFC 3516; PARTIAL
     RFC 9394 3.3"""
     view = session.selected()
-    if any(item.attribute in _GMAIL for item in command.items):
-        session.require("X-GM-EXT-1")
+    check_offered(session, command.items)
     await view.opened.sync()
     slices = view.resolve(command.numbers, command.by_uid)
     if command.partial is not None:
@@ -134,6 +133,12 @@ def _part_of(slices: Slices, partial: Partial) -> Slices:
             part.append((first, last))
         before += stop - start
     return part
+
+
+def check_offered(session: Session, items: Iterable[FetchItem]) -> None:
+    """Raises BadCommand if one is of an extension that is not offered here."""
+    if any(item.attribute in _GMAIL for item in items):
+        session.require("X-GM-EXT-1")
 
 
 def changed_after(view: MailboxView, slices: Slices, modseq: int) -> Slices:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pymap.imap.fetch import check_offered
 from pymap.imap.notified import Notified
 from pymap.imap.session import Done, Session
 from pymap.wire.commands import Event, FetchAttribute, Notify
@@ -22,6 +23,7 @@ async def notify(session: Session, command: Notify) -> Done:
             # NO, not BAD, and the names of all that are supported.
             names = " ".join(event.value for event in SUPPORTED)
             raise Refused(f"BADEVENT ({names})", "There are other events only")
+        check_offered(session, group.fetch)
     fresh = Notified(session, command.groups)
     try:
         await fresh.start(command.status)
