@@ -284,4 +284,18 @@ TEXTS = {
     "Too many are making mailboxes": "Zu viele legen gerade Postfächer an",
     "Too many different keywords in the target mailbox":
         "Zu viele verschiedene Schlagwörter im Zielpostfach",
+    "No further updates": "Keine weiteren Meldungen dazu",
+    "Tag reuse": "Dieses Kürzel ist schon vergeben",
+    "This search is not kept current": "Diese Suche wird nicht auf dem Laufenden gehalten",
+    "No such tag": "Dieses Kürzel gibt es nicht",
+    "Only the newest messages of some mailboxes": "Aus einigen Postfächern nur die neuesten Nachrichten",
+    "No mailbox is selected": "Kein Postfach ist ausgewählt",
+    "Still working": "Noch bei der Arbeit",
+    "SAVE is for the selected mailbox alone": "SAVE gilt nur für das ausgewählte Postfach",
+    "SELECTED-DELAYED is for NOTIFY": "SELECTED-DELAYED gehört zu NOTIFY",
+    "Unknown source of mailboxes": "Unbekannte Angabe von Postfächern",
+    "PARTIAL needs UID FETCH": "PARTIAL verlangt UID FETCH",
+    "SUBTREE-ONE is for ESEARCH": "SUBTREE-ONE gehört zu ESEARCH",
+    "RELEVANCY needs a FUZZY search key": "RELEVANCY verlangt ein Suchwort mit FUZZY",
+    "One PARTIAL, and no ALL beside it": "Nur ein PARTIAL, und kein ALL daneben",
 }  # fmt: skip
