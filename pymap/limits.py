@@ -56,6 +56,10 @@ class Limits:
     """Levels of hierarchy in a mailbox name."""
     mailboxes: int = 10_000
     """Mailboxes of one account."""
+    acl_identifiers: int = 200
+    """Identifiers in the access list of one mailbox."""
+    acl_owners: int = 500
+    """Users that may share something with one user, or with everybody."""
     keywords: int = 500
     """Different keywords in one mailbox."""
     keyword: int = 255

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -31,12 +31,14 @@ async def imap_server(tmp_path: Path) -> AsyncIterator[StartServer]:
     """Start a server with one user, ``demouser`` / ``demopass``; it is stopped after the test.
 
     `fixture` is ``demo`` (the demo data) or ``empty`` (an INBOX and nothing in it), `store` one
-    of STORES; everything else goes to `serve`. Its `addresses[0]` is where it listens.
+    of STORES, `others` more users with the same password; everything else goes to `serve`. Its `addresses[0]` is where it listens.
     """
     async with AsyncExitStack() as stack:
 
-        async def start(fixture: str = "empty", store: str = "dict", **options: Any) -> Server:
-            local = DictBackend({"demouser": "demopass"})
+        async def start(
+            fixture: str = "empty", store: str = "dict", others: Sequence[str] = (), **options: Any
+        ) -> Server:
+            local = DictBackend(dict.fromkeys(("demouser", *others), "demopass"))
             if fixture == "demo":
                 local.add_demo("demouser", "demopass")
             backend = STORES[store](local, tmp_path)

@@ -55,19 +55,23 @@ LAYERS: dict[str, list[str]] = {
     "pymap.imap": [
         "pymap.wire", "pymap.mime", "pymap.auth", "pymap.tls", "pymap.observer",
         "pymap.backend.api", "pymap.backend.errors", "pymap.backend.index", "pymap.backend.opened",
+        "pymap.backend.rights",
         "pymap.backend.watched",
     ],
     "pymap.auth": ["pymap.backend.api", "pymap.backend.errors"],
     # The concrete stores: dict, maildir, redis, and those of others.
     "pymap.backend": [
-        "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors",
+        "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors", "pymap.backend.rights",
         "pymap.wire.types", "pymap.wire.search", "pymap.wire.modutf7", "pymap.mime",
     ],
     "pymap.backend.conformance": [
-        "pymap.backend.conformance_names", "pymap.backend.conformance_properties",
-        "pymap.backend.conformance_search",
+        "pymap.backend.conformance_access", "pymap.backend.conformance_names",
+        "pymap.backend.conformance_properties", "pymap.backend.conformance_search",
         "pymap.backend.opened", "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors",
-        "pymap.wire.types", "pymap.mime",
+        "pymap.backend.rights", "pymap.wire.types", "pymap.mime",
+    ],
+    "pymap.backend.conformance_access": [
+        "pymap.backend.api", "pymap.backend.errors", "pymap.backend.rights",
     ],
     "pymap.backend.conformance_names": ["pymap.backend.api", "pymap.backend.watched"],
     "pymap.backend.conformance_properties": ["pymap.backend.api", "pymap.backend.errors"],
@@ -83,9 +87,11 @@ LAYERS: dict[str, list[str]] = {
         "pymap.backend.api", "pymap.backend.errors", "pymap.wire.types", "pymap.mime",
     ],
     "pymap.backend.api": [
-        "pymap.backend.errors", "pymap.wire.types", "pymap.wire.search", "pymap.mime",
+        "pymap.backend.errors", "pymap.backend.rights", "pymap.wire.types", "pymap.wire.search",
+        "pymap.mime",
     ],
     "pymap.backend.errors": [],
+    "pymap.backend.rights": [],
     "pymap.mime": ["pymap.wire.types"],
     "pymap.wire": [],
     # Plain values, and the package itself with its version: open to all.

@@ -45,7 +45,14 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from pymap.backend.errors import CannotDo, MessageExpunged
+from pymap.backend.errors import CannotDo, MailboxGone, MailboxNotFound, MessageExpunged
+from pymap.backend.rights import (
+    ALL_RIGHTS,
+    AccessList,
+    Rights,
+    from_properties,
+    property_key,
+)
 from pymap.mime import Digest, digest
 from pymap.wire.types import DELETED, DELIMITER, NO_UIDS, SEEN, Flag, FlagOp, InternalDate, UidSet
 
@@ -213,6 +220,9 @@ class Mailbox(ABC):
     it is read, and `wait` while someone listens. Without an `index` it is always so."""
     properties: Properties | None = None
     """Kept beside the mailbox: they go with it when it is renamed and end with it."""
+    rights: Rights = ALL_RIGHTS
+    """What may be done with it. Not the store's business: the engine hands out mailboxes with
+    fewer.   RFC 4314"""
 
     @abstractmethod
     async def snapshot(self) -> Snapshot:
@@ -439,6 +449,49 @@ class Account(ABC):
         that can push should."""
         while await self.listing() == known:  # noqa: ASYNC110  there is nothing to wait on
             await asyncio.sleep(1)
+
+    # who else may do what with a mailbox: RFC 4314
+
+    async def access_list(self, name: str) -> AccessList:
+        """Rights by identifier, as of now (`backend.rights`). Raises MailboxNotFound."""
+        properties = (await self.open(name)).properties
+        return {} if properties is None else from_properties(await properties.read())
+
+    async def access_lists(self) -> Mapping[str, AccessList]:
+        """Those of all mailboxes, by name; mailboxes without one may be missing."""
+        found = {}
+        for info in await self.mailboxes():
+            if info.id is not None:
+                try:
+                    found[info.name] = await self.access_list(info.name)
+                except (MailboxNotFound, MailboxGone):
+                    continue  # just now
+        return found
+
+    async def set_access(
+        self,
+        name: str,
+        changes: Mapping[str, Rights | None],
+        expected: Mapping[str, Rights | None] | None = None,
+    ) -> bool:
+        """Change entries, or with None remove them: all of these or none. False, and nothing done,
+        if one of those in `expected` is another by now. The list goes along when the mailbox is
+        renamed and ends with it. Raises MailboxNotFound, CannotDo, and what `Properties` do."""
+        properties = (await self.open(name)).properties
+        if properties is None:
+            raise CannotDo("This store keeps no access lists")
+        return await properties.write(_as_properties(changes), _as_properties(expected or {}))
+
+
+def _as_properties(entries: Mapping[str, Rights | None]) -> dict[str, bytes | None]:
+    return {
+        property_key(identifier): None if rights is None else _letters(rights)
+        for identifier, rights in entries.items()
+    }
+
+
+def _letters(rights: Rights) -> bytes:
+    return "".join(sorted(rights)).encode("ascii")
 
 
 class User(NamedTuple):

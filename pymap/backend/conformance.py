@@ -42,6 +42,7 @@ from pymap.backend.api import (
     UserStore,
     digest,
 )
+from pymap.backend.conformance_access import AccessConformance
 from pymap.backend.conformance_names import NamesConformance
 from pymap.backend.conformance_properties import PropertiesConformance
 from pymap.backend.conformance_search import SearchConformance
@@ -193,7 +194,9 @@ async def _users(users: UserStore) -> set[str]:
     return set(names)
 
 
-class BackendConformance(NamesConformance, PropertiesConformance, SearchConformance):
+class BackendConformance(
+    NamesConformance, PropertiesConformance, AccessConformance, SearchConformance
+):
     """Subclass it, name the class `Test...`, and give it a `backend` fixture."""
 
     async def reopen(self, backend: Backend) -> Backend:

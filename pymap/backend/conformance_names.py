@@ -68,7 +68,7 @@ class NamesConformance:
         self, backend: Backend, account: Account
     ) -> None:
         """One watch for all, each of whom hears of all that the others do."""
-        watched, heard = WatchedAccounts(backend), [asyncio.Event(), asyncio.Event()]
+        watched, heard = WatchedAccounts(backend.account), [asyncio.Event(), asyncio.Event()]
         first = await watched.listen("alice", heard[0].set)
         assert await watched.listen("alice", heard[1].set) is first
         for n in range(3):

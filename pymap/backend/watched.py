@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
-from pymap.backend.api import Account, Backend, Listing
+from pymap.backend.api import Account, Listing
 from pymap.backend.errors import BackendError
 
 log = logging.getLogger("pymap.watched")
@@ -72,15 +72,16 @@ class WatchedAccount:
 class WatchedAccounts:
     """The watched accounts of a backend, by user; one that no session listens to is left."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
+    def __init__(self, enter: Callable[[str], AbstractAsyncContextManager[Account]]) -> None:
+        """`enter` is `Backend.account`, or what stands for it."""
+        self._enter = enter
         self._watched: dict[str, WatchedAccount] = {}
 
     async def listen(self, user: str, listener: Callable[[], None]) -> WatchedAccount:
         """Call `listener` after each change of names, until `unlisten`. Raises BackendError."""
         watched = self._watched.get(user)
         if watched is None:
-            self._watched[user] = watched = WatchedAccount(self._backend.account(user))
+            self._watched[user] = watched = WatchedAccount(self._enter(user))
         watched.listeners.add(listener)
         try:
             await watched.pull()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pymap.backend.api import Copied
 from pymap.backend.errors import MessageExpunged, ReadOnly
+from pymap.imap import guarded
 from pymap.imap.mailboxes import open_target
 from pymap.imap.message_limit import check_saved, done_within, newest
 from pymap.imap.session import Done, Session
@@ -32,7 +33,7 @@ async def copy(session: Session, command: Copy) -> Done:
         raise MessageExpunged
     check_saved(session, len(present))
     await session.pause_after(len(present.ranges))
-    copied = await view.mailbox.copy(present, target)
+    copied = await guarded.copy(view.mailbox, present, target)
     session.brought(target, copied.target)
     await session.pause_after(len(present.ranges))
     return Done("COPY completed", _copyuid(copied))
@@ -43,12 +44,13 @@ async def move(session: Session, command: Move) -> Done:
     view = session.selected()
     if view.readonly:
         raise ReadOnly
+    guarded.need(view.mailbox, "te")  # also when there is nothing to move
     await view.opened.sync()
     slices, lowest = newest(session, view, view.resolve(command.numbers, command.by_uid))
     uids = view.uid_set(slices)
     target = await open_target(session, command.mailbox)
     await session.pause_after(len(uids.ranges))
-    copied = await view.mailbox.move(uids, target)
+    copied = await guarded.move(view.mailbox, uids, target)
     session.brought(target, copied.target)
     await session.pause_after(len(uids.ranges))
     if code := _copyuid(copied):

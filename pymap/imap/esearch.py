@@ -16,10 +16,12 @@ from pymap.imap.contexts import (
     updates,
 )
 from pymap.imap.filters import with_filters
+from pymap.imap.guarded import bare, need
 from pymap.imap.message_limit import done_within
 from pymap.imap.results import esearch_items, save, saving
 from pymap.imap.search import Evaluation, matching_again
 from pymap.imap.session import Done, Session
+from pymap.imap.sharing import OTHERS
 from pymap.imap.view import MailboxView
 from pymap.wire import responses as r
 from pymap.wire import search as k
@@ -94,9 +96,10 @@ def _check(session: Session, command: ESearch) -> None:
 
 async def _view(session: Session, command: ESearch, mailbox: Mailbox) -> MailboxView:
     """Of a mailbox that is not selected."""
-    opened = session.open_mailboxes.get(mailbox)
+    need(mailbox, "r")  # and what is listed has `l`: RFC 7377 2.2
+    opened = session.open_mailboxes.get(bare(mailbox))
     await opened.sync()
-    view = MailboxView(opened, readonly=True, uid_only=session.uid_only)
+    view = MailboxView(opened, readonly=True, uid_only=session.uid_only, mailbox=mailbox)
     if any(isinstance(key, k.Recent) for key in k.leaves(command.key)):
         view.recent = await mailbox.claim_recent(peek=True)
     return view
@@ -154,7 +157,7 @@ def _filter(sources: Sources) -> Callable[[str], bool]:
         case MailboxFilter.SUBTREE_ONE:
             return lambda name: name in roots or name.rpartition(DELIMITER)[0] in roots
     # Mail may be delivered to any of them: INBOXES is PERSONAL.   RFC 5465 6.3
-    return lambda name: True
+    return lambda name: not name.startswith(OTHERS)
 
 
 def _above(name: str) -> Iterable[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pymap.backend.errors import ReadOnly
+from pymap.imap.guarded import need
 from pymap.imap.message_limit import done_within, newest_uids
 from pymap.imap.session import Done, Session
 from pymap.wire.commands import Close, Expunge, Unselect
@@ -16,6 +17,7 @@ async def expunge(session: Session, command: Expunge) -> Done:
     view = session.selected()
     if view.readonly:
         raise ReadOnly
+    need(view.mailbox, "e")
     await view.opened.sync()
     doomed, lowest = view.index.flagged(DELETED), None
     if command.uids is not None:
@@ -31,9 +33,12 @@ async def expunge(session: Session, command: Expunge) -> Done:
 
 async def close(session: Session, command: Close) -> Done:
     """Expunges without telling, unless the mailbox was opened read-only: neither the messages nor
-    the new HIGHESTMODSEQ.   RFC 9051 6.4.1, RFC 7162 3.2.8"""
+    the new HIGHESTMODSEQ. Who may not expunge closes all the same.
+
+    RFC 9051 6.4.1, RFC 7162 3.2.8, RFC 4314 4
+    """
     view = session.selected()
-    if not view.readonly:
+    if not view.readonly and "e" in view.mailbox.rights:
         await view.opened.sync()
         doomed = view.index.flagged(DELETED)
         if doomed:

@@ -80,7 +80,9 @@ def _plan(session: Session, command: Fetch, view: MailboxView) -> _Plan:
     if command.changed_since is not None and _A.MODSEQ not in columns:
         # CHANGEDSINCE asks for MODSEQ too.   RFC 7162 3.1.4.1
         columns.append(_A.MODSEQ)
-    sets_seen = not view.readonly and not all(item.peek for item in command.items)
+    # RFC 4314 4: not without the right to.
+    may_set_seen = not view.readonly and "s" in view.mailbox.rights
+    sets_seen = may_set_seen and not all(item.peek for item in command.items)
     return _Plan([COLUMNS[a] for a in columns], digests, headers, contents, sets_seen)
 
 

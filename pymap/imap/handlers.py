@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pymap.imap.acl import delete_acl, get_acl, list_rights, my_rights, set_acl
 from pymap.imap.append import append
 from pymap.imap.compress import compress
 from pymap.imap.contexts import cancel_update
@@ -73,6 +74,11 @@ HANDLERS: dict[type[c.Command], Handler] = {
     c.RLsub: rlsub,
     c.Namespace: namespace,
     c.Status: status,
+    c.SetAcl: set_acl,
+    c.DeleteAcl: delete_acl,
+    c.GetAcl: get_acl,
+    c.ListRights: list_rights,
+    c.MyRights: my_rights,
     c.Notify: notify,
     c.GetMetadata: get_metadata,
     c.SetMetadata: set_metadata,

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from pymap.imap.list import superiors
+from pymap.imap.sharing import OTHERS
 from pymap.wire.commands import Event, EventGroup, FetchItem, MailboxFilter
 
 __all__ = ["Interests", "Selected"]
@@ -69,7 +70,8 @@ class Interests:
 
     def of(self, name: str, subscribed: bool) -> Events:
         """The events of a mailbox, existing or not. The cost is in the levels of its name."""
-        found = [self._all, self._named.get(name)]
+        personal = None if name.startswith(OTHERS) else self._all
+        found = [personal, self._named.get(name)]
         if subscribed:
             found.append(self._subscribed)
         if self._subtrees:

@@ -6,11 +6,13 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 from pymap.backend.api import DELIMITER, MailboxInfo
-from pymap.backend.errors import BackendError, MailboxNotFound
+from pymap.backend.errors import BackendError, MailboxNotFound, NoPermission
+from pymap.backend.rights import render_rights
 from pymap.imap.mailboxes import INBOX, status_items
 from pymap.imap.metadata import metadata_response
 from pymap.imap.referrals import is_remote, remote_names
 from pymap.imap.session import Done, Session
+from pymap.imap.sharing import SharedAccount
 from pymap.wire import responses as r
 from pymap.wire.commands import List, ListReturn, ListSelect, Lsub, RList, RLsub
 from pymap.wire.errors import Refused
@@ -147,10 +149,15 @@ def superiors(name: str) -> Iterable[str]:
         at = name.find(DELIMITER, at + 1)
 
 
-async def _tree(session: Session, with_remote: bool = False) -> Tree:
-    """With what is on other servers, or without: then nothing is told of it.   RFC 2193 3"""
+async def _tree(session: Session, with_remote: bool = False, beside: str | None = None) -> Tree:
+    """With what is on other servers, or without: then nothing is told of it (RFC 2193 3). Who asks
+    for one name, needs no more than what is `beside` it."""
     account, extensions = session.authenticated(), session.extensions
-    infos, subscribed = await account.mailboxes(), await account.subscriptions()
+    if beside is not None and isinstance(account, SharedAccount):
+        infos = await account.mailboxes_beside(beside)
+    else:
+        infos = await account.mailboxes()
+    subscribed = await account.subscriptions()
     if not extensions.mailbox_referrals:
         return Tree(infos, subscribed)
     infos = [info for info in infos if not is_remote(extensions, info.name)]
@@ -165,7 +172,7 @@ async def _tree(session: Session, with_remote: bool = False) -> Tree:
 async def list_entry(session: Session, name: str, supplied: str) -> r.ListResponse:
     """The LIST response for one mailbox, as IMAP4rev2 tells it unasked; with the name that the
     client `supplied`, if that is another.   RFC 9051 6.3.2, 6.3.9.7"""
-    tree = await _tree(session)
+    tree = await _tree(session, beside=name)
     shown = session.shown(name)
     old_name = supplied if supplied.removesuffix(session.delimiter) != shown else None
     return r.ListResponse(shown, tree.attributes(name), session.delimiter, old_name=old_name)
@@ -180,6 +187,8 @@ async def list_(session: Session, command: List) -> Done:
     if command.metadata:
         session.require("LIST-METADATA")
     _check_patterns(session, command.reference, command.patterns)
+    if ListReturn.MYRIGHTS in command.returns:
+        session.require("LIST-MYRIGHTS")
     tree = await _tree(session, ListSelect.REMOTE in command.select)
     select, returns = command.select, command.returns
     by_subscription = ListSelect.SUBSCRIBED in select
@@ -214,9 +223,13 @@ async def list_(session: Session, command: List) -> Done:
         )
         shown = session.shown(name)
         session.send(r.ListResponse(shown, attributes, session.delimiter, childinfo))
-        if command.status and info is not None and info.id is not None:
+        if not chosen or info is None or info.id is None:
+            continue  # it is there only for what is below it: RFC 8440 4, RFC 5819 2
+        if ListReturn.MYRIGHTS in returns:
+            await _send_rights(session, name)
+        if command.status:
             await _send_status(session, command, name)
-        if command.metadata and chosen and info is not None and info.id is not None:
+        if command.metadata:
             work += await _send_metadata(session, command, name)
     return Done("LIST completed")
 
@@ -232,13 +245,23 @@ def _inbox_first(name: str) -> tuple[bool, str]:
 
 
 async def _send_status(session: Session, command: List, name: str) -> None:
-    """STATUS of a listed mailbox; one that has just been deleted gets none.   RFC 5819 2"""
+    """STATUS of a listed mailbox; one that has just been deleted gets none, nor one that
+    may not be read.   RFC 5819 2, RFC 4314 4"""
     try:
         mailbox = await session.authenticated().open(name)
         items = await status_items(session, mailbox, command.status)
-    except MailboxNotFound:
+    except (MailboxNotFound, NoPermission):
         return
     session.send(r.StatusResponse(session.shown(name), items))
+
+
+async def _send_rights(session: Session, name: str) -> None:
+    """Of a mailbox that has just been deleted there are none.   RFC 8440 3"""
+    try:
+        rights = await session.sharing().rights(name)
+    except MailboxNotFound:
+        return
+    session.send(r.MyRightsResponse(session.shown(name), render_rights(rights)))
 
 
 async def _send_metadata(session: Session, command: List, name: str) -> int:

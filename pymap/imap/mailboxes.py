@@ -8,7 +8,9 @@ from collections.abc import Sequence
 from pymap.backend.api import DELIMITER, Account, Mailbox, MailboxStatus
 from pymap.backend.errors import BackendError, CannotDo, MailboxExists, MailboxNotFound
 from pymap.imap.annotations import copy_all
+from pymap.imap.guarded import move, need
 from pymap.imap.session import Done, Session
+from pymap.imap.sharing import OTHERS, SharedAccount
 from pymap.limits import Limits
 from pymap.wire import responses as r
 from pymap.wire.commands import (
@@ -67,7 +69,9 @@ def check_name(name: str, limits: Limits) -> str:
 async def open_target(session: Session, name: str) -> Mailbox:
     """Where COPY, MOVE and APPEND go. TRYCREATE says that creating it would help.  RFC 9051 7.1"""
     try:
-        return await session.authenticated().open(name)
+        target = await session.authenticated().open(name)
+        need(target, "i")
+        return target
     except MailboxNotFound as error:
         raise Refused("TRYCREATE", str(error)) from error
 
@@ -121,7 +125,7 @@ async def _rename_inbox(account: Account, new_name: str) -> None:
     try:
         await copy_all(inbox, target)  # "annotations are preserved on the INBOX"
         snapshot = await inbox.snapshot()
-        await inbox.move(UidSet.from_sorted(snapshot.uids), target)
+        await move(inbox, UidSet.from_sorted(snapshot.uids), target)
     except BackendError:
         if not (await target.snapshot()).uids:
             await account.delete(new_name)  # nothing came: it can be tried again
@@ -185,8 +189,10 @@ async def unsubscribe(session: Session, command: Unsubscribe) -> Done:
 
 
 async def namespace(session: Session, command: Namespace) -> Done:
-    """RFC 2342: personal mailboxes only."""
-    session.send(r.NamespaceResponse(session.delimiter))
+    """RFC 2342. What others share with everybody is below their names, not in a namespace of its
+    own."""
+    others = session.shown(OTHERS) if isinstance(session.account, SharedAccount) else None
+    session.send(r.NamespaceResponse(session.delimiter, others))
     return Done("NAMESPACE completed")
 
 

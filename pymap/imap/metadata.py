@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from pymap.backend.api import Properties
-from pymap.backend.errors import BackendError, CannotDo
+from pymap.backend.errors import BackendError, CannotDo, NoPermission
 from pymap.imap.annotations import Values, read, read_both, write
 from pymap.imap.filters import check_filter
+from pymap.imap.guarded import need
 from pymap.imap.session import Done, Session
 from pymap.wire import responses as r
 from pymap.wire.commands import GetMetadata, SetMetadata
@@ -118,7 +119,11 @@ def _user(session: Session) -> str:
 
 
 async def _of_mailbox(session: Session, name: str) -> Properties:
-    return _existing((await session.authenticated().open(name)).properties)
+    mailbox = await session.authenticated().open(name)
+    need(mailbox, "l")
+    if mailbox.rights.isdisjoint("rswip"):
+        raise NoPermission  # RFC 5464 3.3
+    return _existing(mailbox.properties)
 
 
 def _of_server(session: Session) -> tuple[Properties, Properties]:

@@ -23,13 +23,16 @@ from typing import TYPE_CHECKING
 from pymap.backend.api import Listing, MailboxStatus
 from pymap.backend.errors import BackendError, MailboxGone, MailboxNotFound
 from pymap.backend.opened import OpenMailbox
+from pymap.backend.rights import NO_RIGHTS
 from pymap.backend.watched import WatchedAccount
 from pymap.imap.fetch import send_new
+from pymap.imap.guarded import bare
 from pymap.imap.interests import Interests, Selected
 from pymap.imap.list import Tree
 from pymap.imap.name_changes import name_changes
 from pymap.imap.referrals import is_remote
 from pymap.imap.session import Disconnect
+from pymap.imap.sharing import LOOK_S, OTHERS, SharedAccount
 from pymap.imap.view import MailboxView
 from pymap.wire import responses as r
 from pymap.wire.commands import Event, EventGroup
@@ -70,8 +73,8 @@ class _Followed:
 
 class Notified:
     __slots__ = (
-        "_account", "_followed", "_incomplete", "_listing", "_retry", "_user", "_view", "dirty",
-        "interests", "own_messages", "own_names", "session",
+        "_account", "_denied", "_followed", "_incomplete", "_listing", "_retry", "_user", "_view",
+        "dirty", "interests", "own_messages", "own_names", "session",
     )  # fmt: skip
 
     def __init__(self, session: Session, groups: Sequence[EventGroup]) -> None:
@@ -87,6 +90,7 @@ class Notified:
         self._account: WatchedAccount | None = None
         self._listing = Listing(frozenset(), frozenset())
         self._followed: dict[str, _Followed] = {}
+        self._denied: set[str] = set()  # may be listed, but not read
         self._incomplete = False  # some mailbox could not be opened
         self._view: MailboxView | None = None  # whose mailbox is listened to
         self._retry: asyncio.TimerHandle | None = None
@@ -175,10 +179,10 @@ class Notified:
             log.exception("%s: telling news failed", self.session.peer.name)
             await self._give_up()
 
-    def try_again(self) -> None:
+    def try_again(self, after_s: float = RETRY_S) -> None:
         """The store is away, and may not wake anybody when it is back."""
         if self._retry is None:
-            self._retry = asyncio.get_running_loop().call_later(RETRY_S, self._try)
+            self._retry = asyncio.get_running_loop().call_later(after_s, self._try)
 
     def _try(self) -> None:
         self._retry = None
@@ -257,6 +261,8 @@ class Notified:
         if self.is_selected(followed):
             return
         try:
+            if not await self._may_read(followed.name):
+                return
             now = await followed.opened.mailbox.status()
         except MailboxGone:
             await self._replace(followed)  # or it is deleted, which the listing tells
@@ -276,6 +282,31 @@ class Notified:
         if items or (moved and Event.FLAG_CHANGE in followed.events):
             items.append("UIDVALIDITY")
             self._send_status(followed, now, items)
+
+    async def _may_read(self, name: str) -> bool:
+        """Whether it is still so: "the server MUST stop monitoring".   RFC 5465 5.9"""
+        account = self.session.account
+        if not isinstance(account, SharedAccount) or not name.startswith(OTHERS):
+            return True
+        try:
+            rights = await account.rights(name)
+        except MailboxNotFound:
+            rights = NO_RIGHTS
+        if "r" not in rights:
+            self._unfollow(name)
+            if "l" in rights:
+                self._deny(name)
+            return False
+        return True
+
+    def _deny(self, name: str) -> None:
+        """It can be listed and not be read, which the client is told: RFC 5465 3.1."""
+        session = self.session
+        self._incomplete = True
+        self.try_again(LOOK_S)
+        if name not in self._denied:
+            self._denied.add(name)
+            session.send(r.ListResponse(session.shown(name), ("\\NoAccess",), session.delimiter))
 
     async def _is_own(self, followed: _Followed, told: MailboxStatus, now: MailboxStatus) -> bool:
         """Whether all that happened since is that the client has brought messages."""
@@ -378,7 +409,13 @@ class Notified:
         session = self.session
         try:
             mailbox = await session.authenticated().open(name)
-            followed = _Followed(self, name, session.open_mailboxes.get(mailbox))
+            if "r" not in mailbox.rights:
+                self._deny(name)
+                return None
+            if name in self._denied:
+                self._denied.discard(name)
+                session.send(r.ListResponse(session.shown(name), (), session.delimiter))
+            followed = _Followed(self, name, session.open_mailboxes.get(bare(mailbox)))
             self._followed[name] = followed
             followed.opened.listen(followed.changed)
             now = await mailbox.status()

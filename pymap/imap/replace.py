@@ -7,6 +7,7 @@ import logging
 from pymap.backend.api import Mailbox
 from pymap.backend.errors import BackendError, MessageExpunged, ReadOnly
 from pymap.imap.append import add, prepare
+from pymap.imap.guarded import bare, need
 from pymap.imap.session import Done, Session
 from pymap.imap.view import MailboxView
 from pymap.wire import responses as r
@@ -25,6 +26,7 @@ async def replace(session: Session, command: Replace) -> Done:
     view = session.selected()
     if view.readonly:
         raise ReadOnly
+    need(view.mailbox, "te")  # those of STORE, EXPUNGE and APPEND: RFC 8508 4.1
     await view.opened.sync()
     old = view.uid_set(view.resolve(command.number, command.by_uid))
     if not old:
@@ -52,7 +54,7 @@ async def _remove(view: MailboxView, old: UidSet, target: Mailbox, new: UidSet) 
             raise MessageExpunged
     except BackendError:
         try:
-            await target.expunge(new)
+            await bare(target).expunge(new)  # whatever the rights: it has come with this command
         except BackendError as error:
             log.warning("a message that was to replace another one stays beside it: %s", error)
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pymap.imap.columns import COLUMNS, lines
 from pymap.imap.fetch import changed_after
+from pymap.imap.guarded import bare, may_set, need
 from pymap.imap.list import list_entry
 from pymap.imap.session import Done, Session, uid_required
 from pymap.imap.view import MailboxView, spans
@@ -11,11 +12,13 @@ from pymap.wire import responses as r
 from pymap.wire.commands import FetchAttribute, QResync, Select
 from pymap.wire.connection import State
 from pymap.wire.errors import BadCommand
-from pymap.wire.types import NO_UIDS, SEEN, SequenceSet, UidSet
+from pymap.wire.types import NO_UIDS, SEEN, SYSTEM_FLAGS, SequenceSet, UidSet
 
 __all__ = ["select"]
 
 OK = r.Condition.OK
+WRITING = "iestw"
+"""Who has none of these rights selects read-only.   RFC 4314 5.2"""
 
 
 async def select(session: Session, command: Select) -> Done:
@@ -32,13 +35,15 @@ async def select(session: Session, command: Select) -> Done:
         session.send(r.Untagged(OK, "Previous mailbox closed", "CLOSED"))
     session.refer(command)
     mailbox = await session.authenticated().open(command.mailbox)
+    need(mailbox, "r")
+    readonly = command.readonly or mailbox.rights.isdisjoint(WRITING)
     if command.condstore:
         session.enable("CONDSTORE")
-    opened = session.open_mailboxes.get(mailbox)
+    opened = session.open_mailboxes.get(bare(mailbox))
     # IMAP4rev2 has no \Recent; EXAMINE must not take it from the others.   RFC 3501 6.3.2
-    recent = NO_UIDS if session.rev2 else await mailbox.claim_recent(peek=command.readonly)
+    recent = NO_UIDS if session.rev2 else await mailbox.claim_recent(peek=readonly)
     await opened.sync()
-    view = MailboxView(opened, command.readonly, session.uid_only)
+    view = MailboxView(opened, readonly, session.uid_only, mailbox)
     view.recent = recent
     view.rekeyed = opened.rekeyed[session.user or ""]
     session.view, session.mailbox_name = view, command.mailbox
@@ -48,17 +53,13 @@ async def select(session: Session, command: Select) -> Done:
         await _resynchronise(session, view, command.qresync)
     if command.readonly:
         return Done("EXAMINE completed", "READ-ONLY")
-    return Done("SELECT completed", "READ-WRITE")
+    return Done("SELECT completed", "READ-ONLY" if readonly else "READ-WRITE")
 
 
 async def _describe(session: Session, view: MailboxView, command: Select) -> None:
     index, mailbox = view.index, view.mailbox
-    known = index.flags.known()
-    permanent = "" if command.readonly else known.decode("ascii")
-    if not command.readonly and mailbox.new_keywords:
-        permanent += " \\*"
-    session.send(r.Untagged(OK, "Flags that are kept", f"PERMANENTFLAGS ({permanent})"))
-    session.send(r.Flags(known))
+    session.send(r.Untagged(OK, "Flags that are kept", f"PERMANENTFLAGS ({_permanent(view)})"))
+    session.send(r.Flags(index.flags.known()))
     session.send(r.Exists(view.exists))
     if not session.rev2:
         session.send(r.Recent(view.recent_count))
@@ -73,6 +74,19 @@ async def _describe(session: Session, view: MailboxView, command: Select) -> Non
         session.send(r.Untagged(OK, "For URLs", session.url_mechanisms))
     if session.rev2:
         session.send(await list_entry(session, command.mailbox, command.supplied))
+
+
+def _permanent(view: MailboxView) -> str:
+    """The flags that this client can change, rendered.   RFC 9051 7.1, RFC 4314 5.1.1"""
+    if view.readonly:
+        return ""
+    mailbox, flags = view.mailbox, view.index.flags
+    names = [
+        str(flag)
+        for flag in (*SYSTEM_FLAGS, *flags.keywords.values())
+        if may_set(mailbox.rights, flag)
+    ]
+    return " ".join([*names, "\\*"] if mailbox.new_keywords else names)
 
 
 async def _resynchronise(session: Session, view: MailboxView, known: QResync) -> None:

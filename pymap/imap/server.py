@@ -22,6 +22,7 @@ from pymap.backend.watched import WatchedAccounts
 from pymap.config import ExtensionConfig
 from pymap.imap.client import PROGRESS_S, Client, SessionInfo
 from pymap.imap.proxy import parse_networks
+from pymap.imap.sharing import enter_account
 from pymap.limits import Limits
 from pymap.observer import Observer
 from pymap.wire.errors import Refused
@@ -70,7 +71,9 @@ class Server:
         self.proxy_from = parse_networks(proxy_from)
         self.extensions = extensions or ExtensionConfig()
         self.open_mailboxes = OpenMailboxes()
-        self.watched_accounts = WatchedAccounts(backend)
+        self.watched_accounts = WatchedAccounts(
+            lambda user: enter_account(backend, user, self.limits)
+        )
         self.observers: list[Observer] = []
         self.reloaders: dict[str, Callable[[], Awaitable[None]]] = {}
         """What `reload` does, by a name for people."""

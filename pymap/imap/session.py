@@ -31,6 +31,7 @@ from pymap.imap.columns import flag_lines
 from pymap.imap.languages import Language
 from pymap.imap.progress import Progress
 from pymap.imap.referrals import mailbox_referral
+from pymap.imap.sharing import Place, SharedAccount, enter_account
 from pymap.imap.view import MailboxView, News, Slices, spans
 from pymap.limits import Limits
 from pymap.observer import Observer
@@ -288,7 +289,7 @@ class Session:
     async def enter(self, login: Login) -> None:
         """Open the account; from here on the session is authenticated. Raises Refused if the user
         has too many sessions."""
-        manager = self.backend.account(login.user)
+        manager = enter_account(self.backend, login.user, self.limits)
         account = await manager.__aenter__()
         try:
             self.peer.admit(login.user)
@@ -313,6 +314,18 @@ class Session:
     def authenticated(self) -> Account:
         """The account; the state machine has checked that there is one."""
         assert self.account is not None
+        return self.account
+
+    async def place(self, name: str) -> Place:
+        """Whose mailbox a name is, and by what name it is in that account; whether or not it
+        exists, and whatever this user may do with it. Raises MailboxNotFound."""
+        if isinstance(self.account, SharedAccount):
+            return await self.account.place(name)
+        return Place(self.user or "", self.authenticated(), name)
+
+    def sharing(self) -> SharedAccount:
+        """The same, where ACL is offered: `require` has said so."""
+        assert isinstance(self.account, SharedAccount)
         return self.account
 
     def selected(self) -> MailboxView:

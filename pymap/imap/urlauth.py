@@ -18,6 +18,7 @@ from secrets import token_bytes
 
 from pymap.backend.api import Mailbox
 from pymap.backend.errors import CannotDo, MailboxGone, MailboxNotFound
+from pymap.imap.guarded import bare, need
 from pymap.imap.session import Done, Session
 from pymap.wire import responses as r
 from pymap.wire.commands import GenUrlAuth, ResetKey
@@ -42,6 +43,7 @@ async def gen_url_auth(session: Session, command: GenUrlAuth) -> Done:
         name, uid_validity = _own_mailbox(session, text)
         try:
             mailbox = await session.authenticated().open(name)
+            need(mailbox, "r")  # nobody gives what he has not
         except MailboxNotFound as error:
             raise BadCommand(str(error)) from error
         # A URL that is stale is one of a mailbox that does not exist.   RFC 5092 5
@@ -81,11 +83,12 @@ async def reset_key(session: Session, command: ResetKey) -> Done:
         await _remove_keys(session)
         return Done("All keys removed")
     mailbox = await session.authenticated().open(command.mailbox)
+    need(mailbox, "r")
     properties, user = mailbox.properties, session.user or ""
     if properties is None:
         raise CannotDo
     await properties.write({_name(user): token_bytes(_KEY_SIZE)})
-    session.open_mailboxes.get(mailbox).rekey(user)
+    session.open_mailboxes.get(bare(mailbox)).rekey(user)
     if (view := session.view) is not None:
         view.rekeyed = view.opened.rekeyed[user]  # this session hears of it here
     return Done("New key", session.url_mechanisms)

@@ -19,6 +19,7 @@ from pymap.backend.api import Account
 from pymap.backend.errors import FAULTS, BackendError, MailboxGone, MailboxNotFound
 from pymap.imap.part import Read, cut, named, read
 from pymap.imap.session import THREAD, Done, Session
+from pymap.imap.sharing import enter_account
 from pymap.imap.urlauth import INTERNAL, key_of, verified
 from pymap.wire import responses as r
 from pymap.wire.commands import UrlFetch, UrlItem
@@ -101,7 +102,8 @@ async def _account(session: Session, owner: str) -> AsyncIterator[Account | None
     elif await session.backend.users.get(owner) is None:
         yield None
     else:
-        async with session.backend.account(owner) as account:
+        # With what others share with the owner, as far as he may read it by now.
+        async with enter_account(session.backend, owner, session.limits) as account:
             yield account
 
 

@@ -60,14 +60,22 @@ def spans(slices: Slices, size: int) -> Iterator[tuple[int, int]]:
 
 class MailboxView:
     __slots__ = (
-        "contexts", "exists", "keywords", "opened", "readonly", "recent", "rekeyed", "saved",
-        "told", "told_flags", "uid_next", "uid_only", "uids",
+        "contexts", "exists", "keywords", "mailbox", "opened", "readonly", "recent", "rekeyed",
+        "saved", "told", "told_flags", "uid_next", "uid_only", "uids",
     )  # fmt: skip
 
-    def __init__(self, opened: OpenMailbox, readonly: bool, uid_only: bool = False) -> None:
-        """`opened` has been synced. `uid_only`: the client knows no sequence numbers (RFC 9586)."""
+    def __init__(
+        self,
+        opened: OpenMailbox,
+        readonly: bool,
+        uid_only: bool = False,
+        mailbox: Mailbox | None = None,
+    ) -> None:
+        """`opened` has been synced. `uid_only`: the client knows no sequence numbers (RFC 9586).
+        `mailbox` is the same one with this session's rights."""
         index = opened.index
         self.opened = opened
+        self.mailbox = mailbox or opened.mailbox
         self.readonly = readonly
         self.uid_only = uid_only
         self.uids: array[int] = index.uids
@@ -83,10 +91,6 @@ class MailboxView:
     @property
     def index(self) -> MessageIndex:
         return self.opened.index
-
-    @property
-    def mailbox(self) -> Mailbox:
-        return self.opened.mailbox
 
     @property
     def recent_count(self) -> int:

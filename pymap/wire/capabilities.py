@@ -42,6 +42,9 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension("ID", "RFC 2971", "Client and server tell their names", before_login=True),
     Extension("ENABLE", "RFC 5161", "Switching on what changes answers", before_login=True),
     Extension("LANGUAGE", "RFC 5255", "Texts in English or German", before_login=True),
+    Extension(
+        "ACL", "RFC 4314", "Who else may do what with a mailbox", needs=Needs.PROPERTIES
+    ),
     Extension("APPENDLIMIT", "RFC 7889", "The largest message, told in advance"),
     Extension("BINARY", "RFC 3516", "Decoded parts, messages with NUL octets"),
     Extension("CATENATE", "RFC 4469", "Messages put together from parts of others"),
@@ -59,6 +62,9 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension("LIST-EXTENDED", "RFC 5258", "LIST with selection and return options"),
     Extension(
         "LIST-METADATA", "RFC 9590", "LIST and GETMETADATA in one command", needs=Needs.PROPERTIES
+    ),
+    Extension(
+        "LIST-MYRIGHTS", "RFC 8440", "LIST and MYRIGHTS in one command", needs=Needs.PROPERTIES
     ),
     Extension("LIST-STATUS", "RFC 5819", "LIST and STATUS in one command"),
     Extension(
@@ -82,6 +88,9 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension("PARTIAL", "RFC 9394", "SEARCH, SORT and FETCH by pages"),
     Extension("QRESYNC", "RFC 7162", "Resynchronise in one round trip", can_enable=True),
     Extension("REPLACE", "RFC 8508", "A new version of a draft for the old one"),
+    Extension(
+        "RIGHTS=kxte", "RFC 4314", "The rights that RFC 2086 did not know", needs=Needs.PROPERTIES
+    ),
     Extension("SAVEDATE", "RFC 8514", "When a message came into its mailbox"),
     Extension(
         "SAVELIMIT", "RFC 9738", "How many messages one COPY or APPEND adds", needs=Needs.SETTING

@@ -25,6 +25,7 @@ __all__ = [
     "Copy",
     "Create",
     "Delete",
+    "DeleteAcl",
     "ESearch",
     "Enable",
     "Event",
@@ -35,11 +36,13 @@ __all__ = [
     "FetchItem",
     "GenUrlAuth",
     "GetMetadata",
+    "GetAcl",
     "Id",
     "Idle",
     "Language",
     "List",
     "ListReturn",
+    "ListRights",
     "ListSelect",
     "Login",
     "Logout",
@@ -47,6 +50,7 @@ __all__ = [
     "Message",
     "Move",
     "MailboxFilter",
+    "MyRights",
     "Namespace",
     "Noop",
     "Notify",
@@ -59,6 +63,7 @@ __all__ = [
     "Search",
     "Select",
     "SetMetadata",
+    "SetAcl",
     "Sources",
     "StartTls",
     "Status",
@@ -214,11 +219,12 @@ class ListSelect(Enum):
 
 
 class ListReturn(Enum):
-    """return-option; STATUS is told by `List.status`.   RFC 5258 3.2, RFC 6154 5.2"""
+    """return-option; STATUS is told by `List.status`.   RFC 5258 3.2, RFC 6154 5.2, RFC 8440"""
 
     SUBSCRIBED = "SUBSCRIBED"
     CHILDREN = "CHILDREN"
     SPECIAL_USE = "SPECIAL-USE"
+    MYRIGHTS = "MYRIGHTS"
 
 
 class StatusItem(Enum):
@@ -277,6 +283,47 @@ class Namespace(Command):
 class Status(Command):
     mailbox: str
     items: tuple[StatusItem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetAcl(Command):
+    """`op` says what becomes of the rights that the identifier has. `rights` are the letters as
+    the client wrote them.   RFC 4314 3.1"""
+
+    mailbox: str
+    identifier: str
+    op: FlagOp
+    rights: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteAcl(Command):
+    """RFC 4314 3.2"""
+
+    mailbox: str
+    identifier: str
+
+
+@dataclass(frozen=True, slots=True)
+class GetAcl(Command):
+    """RFC 4314 3.3"""
+
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class ListRights(Command):
+    """RFC 4314 3.4"""
+
+    mailbox: str
+    identifier: str
+
+
+@dataclass(frozen=True, slots=True)
+class MyRights(Command):
+    """RFC 4314 3.5"""
+
+    mailbox: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,7 @@ from pymap.wire import commands as c
 from pymap.wire.errors import BadCommand
 from pymap.wire.framer import Frame
 from pymap.wire.labels import label_list
+from pymap.wire.parse_acl import delete_acl, list_rights, set_acl
 from pymap.wire.parse_append import append, replace
 from pymap.wire.parse_esearch import esearch
 from pymap.wire.parse_fetch import fetch
@@ -388,6 +389,11 @@ COMMANDS: dict[bytes, CommandSpec] = {
     b"RLSUB": CommandSpec(rlsub, _AUTH),
     b"NAMESPACE": CommandSpec(_bare(c.Namespace), _AUTH),
     b"STATUS": CommandSpec(status, _AUTH),
+    b"SETACL": CommandSpec(set_acl, _AUTH),
+    b"DELETEACL": CommandSpec(delete_acl, _AUTH),
+    b"GETACL": CommandSpec(_one_mailbox(c.GetAcl), _AUTH),
+    b"LISTRIGHTS": CommandSpec(list_rights, _AUTH),
+    b"MYRIGHTS": CommandSpec(_one_mailbox(c.MyRights), _AUTH),
     b"NOTIFY": CommandSpec(notify, _AUTH),
     b"GETMETADATA": CommandSpec(getmetadata, _AUTH),
     b"SETMETADATA": CommandSpec(setmetadata, _AUTH),

@@ -17,6 +17,7 @@ from pymap.wire import modutf7
 from pymap.wire.types import Section, UidSet
 
 __all__ = [
+    "AclResponse",
     "Capability",
     "Condition",
     "Continuation",
@@ -30,6 +31,8 @@ __all__ = [
     "LanguageResponse",
     "ListResponse",
     "MetadataResponse",
+    "ListRightsResponse",
+    "MyRightsResponse",
     "NamespaceResponse",
     "Recent",
     "Response",
@@ -224,12 +227,14 @@ class Vanished(Response):
 
 @dataclass(frozen=True, slots=True)
 class NamespaceResponse(Response):
-    """Personal namespaces only.   RFC 2342 5"""
+    """`others` is the prefix of other users' mailboxes, if there are such.   RFC 2342 5"""
 
     delimiter: str
+    others: str | None = None
 
     def encode(self, utf8: bool) -> bytes:
-        return f'* NAMESPACE (("" "{self.delimiter}")) NIL NIL\r\n'.encode("ascii")
+        others = "NIL" if self.others is None else f'(("{self.others}" "{self.delimiter}"))'
+        return f'* NAMESPACE (("" "{self.delimiter}")) {others} NIL\r\n'.encode("ascii")
 
 
 @dataclass(frozen=True, slots=True)
@@ -283,6 +288,51 @@ class StatusResponse(Response):
     def encode(self, utf8: bool) -> bytes:
         words = " ".join(f"{name} {value}" for name, value in self.items)
         return b"* STATUS %b (%b)\r\n" % (mailbox(self.mailbox, utf8), words.encode("ascii"))
+
+
+def _identifiers(words: Iterable[str], utf8: bool) -> bytes:
+    return b"".join(b" " + astring(word.encode("utf-8"), utf8) for word in words)
+
+
+@dataclass(frozen=True, slots=True)
+class AclResponse(Response):
+    """RFC 4314 3.6"""
+
+    mailbox: str
+    entries: Sequence[tuple[str, str]]
+    """Identifiers and rights."""
+
+    def encode(self, utf8: bool) -> bytes:
+        words = _identifiers((word for entry in self.entries for word in entry), utf8)
+        return b"* ACL %b%b\r\n" % (mailbox(self.mailbox, utf8), words)
+
+
+@dataclass(frozen=True, slots=True)
+class ListRightsResponse(Response):
+    """What is always granted, and what can be: rights in one word go together.   RFC 4314 3.7"""
+
+    mailbox: str
+    identifier: str
+    always: str
+    possible: Sequence[str]
+
+    def encode(self, utf8: bool) -> bytes:
+        words = _identifiers((self.identifier, self.always, *self.possible), utf8)
+        return b"* LISTRIGHTS %b%b\r\n" % (mailbox(self.mailbox, utf8), words)
+
+
+@dataclass(frozen=True, slots=True)
+class MyRightsResponse(Response):
+    """RFC 4314 3.8"""
+
+    mailbox: str
+    rights: str
+
+    def encode(self, utf8: bool) -> bytes:
+        return b"* MYRIGHTS %b %b\r\n" % (
+            mailbox(self.mailbox, utf8),
+            astring(self.rights.encode("ascii")),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -64,7 +64,7 @@ async def _talk(address: tuple[str, int]) -> list[bytes]:
 async def test_names_have_the_delimiter_on_the_wire_alone(lines: list[bytes]) -> None:
     for shown in (
         b'* LIST (\\Noselect) "." ""',
-        b'* NAMESPACE (("" ".")) NIL NIL',
+        b'* NAMESPACE (("" ".")) (("Other Users." ".")) NIL',
         b'* LIST (\\HasChildren) "." Work',
         b'* LIST (\\HasNoChildren) "." Work.2024',
         b'* LIST (\\HasNoChildren) "." a/b',

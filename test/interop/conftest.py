@@ -27,13 +27,15 @@ from pymap.imap.server import serve
 from .wire import Wire
 
 USER, PASSWORD = "demouser", "demopass"
+FRIEND = "friend"
 
 Fill = Callable[[DictBackend], Backend]
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server listens, and how to trust it. The user is `USER`, with `PASSWORD`."""
+    """Where a server listens, and how to trust it. The users are `USER` and `FRIEND`, with
+    `PASSWORD`."""
 
     host: str
     port: int
@@ -68,7 +70,7 @@ class ServerThread(threading.Thread):
             raise
 
     async def _serve(self) -> None:
-        local = DictBackend({USER: PASSWORD})
+        local = DictBackend({USER: PASSWORD, FRIEND: PASSWORD})
         if self.fixture == "demo":
             local.add_demo(USER, PASSWORD)
         async with serve(self.fill(local), tls_port=0, ssl_context=self.tls) as server:

@@ -12,7 +12,7 @@ from imapclient import DELETED, FLAGGED, SEEN, IMAPClient
 from imapclient.exceptions import IMAPClientError, InvalidCriteriaError, LoginError
 from imapclient.response_types import Address
 
-from .conftest import PASSWORD, USER, Place
+from .conftest import FRIEND, PASSWORD, USER, Place
 from .messages import message
 
 
@@ -43,9 +43,10 @@ def test_capabilities_before_and_after_login(server: Place) -> None:
             "NAMESPACE",
             "ID",
             "METADATA",
+            "ACL",
         ):
             assert client.has_capability(name), name
-        for name in ("QUOTA", "ACL"):
+        for name in ("QUOTA",):
             assert not client.has_capability(name), name
 
 
@@ -70,12 +71,25 @@ def test_implicit_tls(server: Place) -> None:
         assert client.folder_exists("INBOX")
 
 
+def test_acl(server: Place) -> None:
+    with session(server, None) as client:
+        client.create_folder("Büro")
+        client.setacl("Büro", FRIEND, "lr")
+        client.setacl("Büro", FRIEND, "+s")
+        assert client.getacl("Büro") == [(b"demouser", b"lrswipkxteacd"), (b"friend", b"lrs")]
+        with connect(server) as friend:
+            friend.login(FRIEND, PASSWORD)
+            shared = "Other Users/demouser/Büro"
+            assert shared in {name for _, _, name in friend.list_folders()}
+            assert friend.select_folder(shared)[b"EXISTS"] == 0
+
+
 def test_id_and_namespace(server: Place) -> None:
     with session(server, None) as client:
         assert client.id_({"name": "test"})[0][0] == b"name"
         namespace = client.namespace()
         assert namespace.personal == (("", "/"),)
-        assert not namespace.other
+        assert namespace.other == (("Other Users/", "/"),)
         assert not namespace.shared
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from .conftest import PASSWORD, USER, Place
+from .conftest import FRIEND, PASSWORD, USER, Place
 from .messages import message
 
 
@@ -151,12 +151,33 @@ def test_sort_and_thread(server: Place) -> None:
         assert ok(client.thread("REFERENCES", "UTF-8", "ALL")) == [b"(1 2)(3)"]
 
 
-def test_quota_and_acl_are_not_there(server: Place) -> None:
+def test_quota_is_not_there(server: Place) -> None:
     with session(server, None) as client:
-        assert not {"QUOTA", "ACL"} & set(client.capabilities)
-        for call in (client.getquotaroot, client.getacl):
-            with pytest.raises(client.error, match="BAD"):
-                call("INBOX")
+        assert "QUOTA" not in client.capabilities
+        with pytest.raises(client.error, match="BAD"):
+            client.getquotaroot("INBOX")
+
+
+def test_acl(server: Place) -> None:
+    with session(server, None) as client:
+        assert ok(client.myrights("INBOX")) == [b"INBOX lrswipkxteacd"]
+        ok(client.create('"Our work"'))
+        ok(client.setacl('"Our work"', FRIEND, "lr"))
+        ok(client.setacl('"Our work"', FRIEND, "+s"))
+        assert ok(client.getacl('"Our work"')) == [b'"Our work" demouser lrswipkxteacd friend lrs']
+        shared = '"Other Users/demouser/Our work"'
+        with imaplib.IMAP4(server.host, server.port, timeout=20) as friend:
+            friend.login(FRIEND, PASSWORD)
+            assert ok(friend.myrights(shared)) == [f"{shared} lrs".encode()]
+            assert ok(friend.list('"Other Users/"', "%/%")) == [
+                f'(\\HasNoChildren) "/" {shared}'.encode()
+            ]
+            ok(friend.select(shared, readonly=True))
+        ok(client.deleteacl('"Our work"', FRIEND))
+        assert ok(client.getacl('"Our work"')) == [b'"Our work" demouser lrswipkxteacd']
+        assert client.setacl("nosuch", FRIEND, "lr")[0] == "NO"
+        with pytest.raises(client.error, match="BAD"):
+            client.setacl("INBOX", FRIEND, "lrQ")
 
 
 def test_store_replaces_adds_and_removes(server: Place) -> None:
@@ -226,7 +247,7 @@ def test_mailboxes_are_made_renamed_listed_and_removed(server: Place) -> None:
 
 def test_namespace_enable_and_noop(server: Place) -> None:
     with session(server, None) as client:
-        assert ok(client.namespace()) == [b'(("" "/")) NIL NIL']
+        assert ok(client.namespace()) == [b'(("" "/")) (("Other Users/" "/")) NIL']
         ok(client.enable("CONDSTORE"))
         assert client.response("ENABLED")[1] == [b"CONDSTORE"]
 

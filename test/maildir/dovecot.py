@@ -82,9 +82,33 @@ default_login_user = {name}
 """
 
 
+ACL = """
+mail_plugins = acl
+protocol imap {{
+  mail_plugins = acl imap_acl
+}}
+plugin {{
+  acl = vfile
+  acl_anyone = allow
+  acl_shared_dict = file:{mail}/shared
+}}
+namespace others {{
+  type = shared
+  separator = /
+  prefix = Other Users/%%u/
+  location = maildir:{mail}/%%u/Maildir{layout}
+  subscriptions = no
+  list = children
+}}
+"""
+
+
 class Dovecot:
-    def __init__(self, base: Path, mail: Path, layout: str, owner: pwd.struct_passwd) -> None:
-        """`base` is for its own files, `mail` holds USER/Maildir, in `layout` ``++`` or ``fs``."""
+    def __init__(
+        self, base: Path, mail: Path, layout: str, owner: pwd.struct_passwd, acl: bool = False
+    ) -> None:
+        """`base` is for its own files, `mail` holds USER/Maildir, in `layout` ``++`` or ``fs``. With
+        `acl` users see what others share with them."""
         if not DOVECOT.exists():
             pytest.fail(
                 f"{DOVECOT} is not there (Debian package dovecot-imapd); scripts/test installs it"
@@ -106,6 +130,7 @@ class Dovecot:
                 group=owner.pw_gid,
                 rootless=rootless,
             )
+            + (ACL.format(mail=mail, layout=":LAYOUT=fs" if layout == "fs" else "") if acl else "")
         )
         with (base / "out").open("wb") as out:
             self.popen = subprocess.Popen(

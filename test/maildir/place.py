@@ -102,9 +102,9 @@ class Place:
             patch.setattr(sys, "executable", str(script))
             yield
 
-    async def dovecot(self) -> Dovecot:
+    async def dovecot(self, acl: bool = False) -> Dovecot:
         base = self.base / f"dovecot{len(self.started)}"
-        server = Dovecot(base, self.mail, self.layout, OWNER)
+        server = Dovecot(base, self.mail, self.layout, OWNER, acl)
         self.started.append(server)
         await server.ready()
         return server

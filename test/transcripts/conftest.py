@@ -19,6 +19,8 @@ from pymap.config import ExtensionConfig
 
 from .runner import Endpoint
 
+OTHERS = ("demouser2", "demouser3")
+
 EndpointFactory = Callable[[str, ExtensionConfig], Awaitable[Endpoint]]
 
 
@@ -35,7 +37,7 @@ def endpoint(request: pytest.FixtureRequest) -> EndpointFactory:
     factory = request.getfixturevalue("imap_server")
 
     async def inside(fixture: str, extensions: ExtensionConfig) -> Endpoint:
-        server = await factory(fixture, store=request.param, extensions=extensions)
+        server = await factory(fixture, store=request.param, others=OTHERS, extensions=extensions)
         return Endpoint(*server.addresses[0])
 
     return inside

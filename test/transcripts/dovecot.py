@@ -55,6 +55,23 @@ namespace inbox {{
     special_use = \\Drafts
   }}
 }}
+mail_plugins = acl
+protocol imap {{
+  mail_plugins = acl imap_acl
+}}
+plugin {{
+  acl = vfile
+  acl_anyone = allow
+  acl_shared_dict = file:{base}/mail/shared
+}}
+namespace others {{
+  type = shared
+  separator = /
+  prefix = Other Users/%%u/
+  location = maildir:{base}/mail/%%u/Maildir:LAYOUT=fs
+  subscriptions = no
+  list = children
+}}
 service imap-login {{
   chroot =
   process_limit = 4

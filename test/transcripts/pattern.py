@@ -21,11 +21,11 @@ class BadScript(Exception):
     """The transcript itself is wrong."""
 
 
-# -- expressions: {name}, {name+1}, {#name}, {name[0:10]}, {name.header} --
+# -- expressions: {name}, {name+1}, {#name}, {name[0:10]}, {name.header}, {name/below} --
 
 EXPRESSION = re.compile(
     r"(?P<size>\#)?(?P<name>[a-z_][a-z0-9_.]*)"
-    r"(?P<slice>\[(?P<start>\d*):(?P<stop>\d*)\])?(?P<add>[+-]\d+)?"
+    r"(?P<slice>\[(?P<start>\d*):(?P<stop>\d*)\])?(?P<add>[+-]\d+)?(?P<below>/.+)?"
 )
 
 
@@ -45,6 +45,8 @@ def evaluate(expression: str, env: Env) -> bytes:
         value = b"%d" % len(value)
     if m["add"]:
         value = b"%d" % (int(value) + int(m["add"]))
+    if m["below"]:
+        value += m["below"].encode()
     return value
 
 
@@ -461,11 +463,46 @@ def match_esearch_items(ps: Patterns, vs: Values, env: Env) -> Iterator[Env]:
         yield from match_pairs(ps[skip:], vs[skip:], env, frozenset(), {})
 
 
+def match_rights(ps: Patterns, vs: Values, env: Env) -> Iterator[Env]:
+    """A mailbox, then identifiers and their rights in any order; the letters have none.
+
+    RFC 4314 3.6, 3.8
+    """
+    if not ps or not vs or len(ps) != len(vs):
+        return
+    envs = list(match_name(ps[0], vs[0], env))
+    if len(ps) == 2:
+        envs = [e for known in envs for e in match_letters(ps[1], vs[1], known)]
+    elif envs:
+        found = list(zip(vs[1::2], vs[2::2], strict=True))
+        for identifier, rights in zip(ps[1::2], ps[2::2], strict=True):
+            here = [
+                (n, e)
+                for n, (v, letters) in enumerate(found)
+                for known in match_name(identifier, v, env)
+                for e in match_letters(rights, letters, known)
+            ]
+            if not here:
+                return
+            del found[here[0][0]]
+    yield from envs
+
+
+def match_letters(p: Pattern, v: Value, env: Env) -> Iterator[Env]:
+    if isinstance(p, Atom | Text) and isinstance(v, Atom | Text):
+        if sorted(p.value) == sorted(v.value):
+            yield env
+    else:
+        yield from match(p, v, env)
+
+
 BY_NAME: dict[bytes, Callable[[Patterns, Values, Env], Iterator[Env]]] = {
+    b"ACL": match_rights,
     b"FETCH": match_fetch,
     b"UIDFETCH": match_fetch,
     b"LIST": match_list,
     b"LSUB": match_list,
+    b"MYRIGHTS": match_rights,
     b"STATUS": match_status,
     b"FLAGS": match_flags_line,
     b"ESEARCH": match_esearch,

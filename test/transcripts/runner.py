@@ -31,6 +31,10 @@ class Endpoint:
     user: str = "demouser"
     password: str = "demopass"
 
+    def name(self, number: int) -> str:
+        """The name of the first, second or third user; all have the same password."""
+        return self.user if number == 1 else f"{self.user}{number}"
+
 
 class Mismatch(AssertionError):
     """The server did not say what the transcript says."""
@@ -289,6 +293,10 @@ class Player:
         user, password = endpoint.user.encode(), endpoint.password.encode()
         self.env: Env = {
             "user": user,
+            "user2": endpoint.name(2).encode(),
+            "user3": endpoint.name(3).encode(),
+            "minus2": b"-" + endpoint.name(2).encode(),
+            "others": b"Other Users/" + user,
             "pass": password,
             "plain": base64.b64encode(b"\0" + user + b"\0" + password),
             "badplain": base64.b64encode(b"\0" + user + b"\0not" + password),
@@ -318,7 +326,9 @@ class Player:
         client = self.clients[number] = Client(number, self.log)
         await client.open(self.endpoint)
         if self.case.settings.login:
-            login = f"login LOGIN {self.endpoint.user} {self.endpoint.password}\r\n"
+            users = self.case.settings.users
+            user = self.endpoint.name(users[number - 1] if number <= len(users) else 1)
+            login = f"login LOGIN {user} {self.endpoint.password}\r\n"
             await client.send(login.encode())
             while (r := await client.read()).tag != b"login":
                 pass

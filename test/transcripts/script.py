@@ -39,6 +39,7 @@ class Block:
 class Settings:
     fixture: str = "empty"
     login: bool = True
+    users: tuple[int, ...] = ()  # which user each connection logs in as, if not the first
     skip: tuple[tuple[str, str], ...] = ()  # (peer, reason)
     extensions: tuple[tuple[str, object], ...] = ()  # fields of ExtensionConfig
 
@@ -156,6 +157,8 @@ class Reader:
             name, _, text = value.partition("=")
             given = WORDED.get(text, int(text) if text.isdigit() else text)
             settings = replace(settings, extensions=(*settings.extensions, (name, given)))
+        elif key == "users":
+            settings = replace(settings, users=tuple(map(int, value.split())))
         elif key.startswith("not "):
             settings = replace(settings, skip=(*settings.skip, (key[4:], value)))
         else:

@@ -58,6 +58,19 @@ RESPONSES = [
     (r.UidBatches("a1", []), b'* UIDBATCHES (TAG "a1")\r\n'),
     # RFC 2342 5
     (r.NamespaceResponse("/"), b'* NAMESPACE (("" "/")) NIL NIL\r\n'),
+    (r.NamespaceResponse(".", "Other Users."),
+     b'* NAMESPACE (("" ".")) (("Other Users." ".")) NIL\r\n'),
+    # RFC 4314 3
+    (r.AclResponse("INBOX/Drafts", [("Fred", "rwipslxetad"), ("-Fred", "wetd"), ("$team", "w")]),
+     b"* ACL INBOX/Drafts Fred rwipslxetad -Fred wetd $team w\r\n"),
+    (r.AclResponse("a b", [("john smith", ""), ("nil", "l")]),
+     b'* ACL "a b" "john smith" "" "nil" l\r\n'),
+    (r.AclResponse("INBOX", []), b"* ACL INBOX\r\n"),
+    (r.ListRightsResponse("~/Mail/saved", "smith", "la", ("r", "swicdkxte")),
+     b"* LISTRIGHTS ~/Mail/saved smith la r swicdkxte\r\n"),
+    (r.ListRightsResponse("x", "anyone", "", ()), b'* LISTRIGHTS x anyone ""\r\n'),
+    (r.MyRightsResponse("INBOX", "rwiptsldaex"), b"* MYRIGHTS INBOX rwiptsldaex\r\n"),
+    (r.MyRightsResponse("INBOX", ""), b'* MYRIGHTS INBOX ""\r\n'),
     # RFC 9051 7.3.1
     (r.ListResponse("foo", (), "/"), b'* LIST () "/" foo\r\n'),
     (r.ListResponse("", ("\\Noselect",), "/"), b'* LIST (\\Noselect) "/" ""\r\n'),

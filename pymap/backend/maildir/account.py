@@ -15,11 +15,14 @@ from pymap.backend.api import DELIMITER, Account, Listing, MailboxInfo
 from pymap.backend.errors import (
     BackendError,
     CannotDo,
+    Corrupt,
     LimitReached,
     MailboxExists,
+    MailboxGone,
     MailboxNotFound,
 )
 from pymap.backend.maildir.account_files import SpecialUses, Subscriptions, next_uid_validity
+from pymap.backend.maildir.acl_file import change_access, read_access
 from pymap.backend.maildir.layout import Layout
 from pymap.backend.maildir.mailbox import POLL_S, MaildirMailbox, translated
 from pymap.backend.maildir.names_watch import NamesWatch
@@ -29,7 +32,8 @@ from pymap.backend.maildir.properties import (
     MaildirProperties,
 )
 from pymap.backend.maildir.store import MaildirStore
-from pymap.backend.maildir.tree import MOVES
+from pymap.backend.maildir.tree import MOVES, lock_tree
+from pymap.backend.rights import AccessList, Rights
 
 __all__ = ["MaildirAccount"]
 
@@ -237,6 +241,49 @@ class MaildirAccount(Account):
         return await self._store.workers.finish(
             self._in_thread(self._properties.write, changes, expected)
         )
+
+    # -- who else may do what: Dovecot's files, not our properties --
+
+    async def access_list(self, name: str) -> AccessList:
+        path = self._paths.get(name)
+        mailbox = None if path is None else self._store.opened(path)
+        if mailbox is not None and not mailbox.index.gone:
+            with suppress(MailboxGone):
+                return await mailbox.access_list()
+        return await self._reading(self._access_list, name)
+
+    def _access_list(self, name: str) -> AccessList:
+        return read_access(self._find(name))
+
+    async def access_lists(self) -> Mapping[str, AccessList]:
+        return await self._reading(self._access_lists)
+
+    def _access_lists(self) -> Mapping[str, AccessList]:
+        found = {}
+        for name, path in self._layout.places().items():
+            with suppress(Corrupt):  # it is as if it shared nothing
+                if entries := read_access(path):
+                    found[name] = entries
+        return found
+
+    async def set_access(
+        self,
+        name: str,
+        changes: Mapping[str, Rights | None],
+        expected: Mapping[str, Rights | None] | None = None,
+    ) -> bool:
+        work = self._in_thread(self._set_access, name, changes, expected or {})
+        return await self._store.workers.finish(work)
+
+    def _set_access(
+        self,
+        name: str,
+        changes: Mapping[str, Rights | None],
+        expected: Mapping[str, Rights | None],
+    ) -> bool:
+        # Nobody renames it meanwhile, and takes our lock along.
+        with lock_tree(self.root):
+            return change_access(self._find(name), self.root, changes, expected)
 
     # -- subscriptions --
 

@@ -57,9 +57,9 @@ _OUR_FILE = re.compile(
         |pymap-.*""",
     re.VERBOSE,
 )
-OF_MAILBOX = ("pymap-index", "pymap-log", "pymap-cache", "pymap-properties")
+OF_MAILBOX = ("pymap-index", "pymap-log", "pymap-cache", "pymap-properties", "pymap-acl")
 """What our files of one mailbox begin with; others in a root are of the account."""
-_DOVECOT_OF_MAILBOX = ("dovecot-uidlist", "dovecot-keywords", "dovecot.index")
+_DOVECOT_OF_MAILBOX = ("dovecot-uidlist", "dovecot-keywords", "dovecot-acl", "dovecot.index")
 
 
 class Layout(ABC):

@@ -40,6 +40,7 @@ from pymap.backend.errors import (
     Unavailable,
 )
 from pymap.backend.index import MessageIndex
+from pymap.backend.maildir.acl_file import read_access
 from pymap.backend.maildir.cache import Cached
 from pymap.backend.maildir.files import MailboxFiles, Wanted
 from pymap.backend.maildir.properties import MaildirProperties
@@ -47,6 +48,7 @@ from pymap.backend.maildir.state import Step
 from pymap.backend.maildir.watch import MailboxWatch
 from pymap.backend.maildir.workers import Workers
 from pymap.backend.maildir.writer import Copies, Staged
+from pymap.backend.rights import AccessList
 from pymap.wire.types import NO_UIDS, Flag, FlagOp, UidSet
 
 __all__ = ["MaildirMailbox", "translated"]
@@ -95,6 +97,7 @@ class MaildirMailbox(Mailbox):
         self.watch = watch
         self._waiting: list[tuple[list[Staged], asyncio.Future[UidSet]]] = []
         self._committing = False
+        self._access: tuple[int, AccessList] | None = None
 
     # -- what others do --
 
@@ -200,7 +203,16 @@ class MaildirMailbox(Mailbox):
         self.watch.stop()
         self._forget(self)
 
-    # -- properties --
+    # -- who may do what, and properties --
+
+    async def access_list(self) -> AccessList:
+        """From memory, while nobody has written to it and that would be told of."""
+        watch = self.watch
+        watch.drain()
+        now = watch.access
+        if self._access is None or self._access[0] != now or not watch.on:
+            self._access = now, await self._reading(read_access, self.files.at.directory)
+        return self._access[1]
 
     @property
     def properties(self) -> MaildirProperties:  # type: ignore[override]  # nobody sets it

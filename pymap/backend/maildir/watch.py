@@ -15,6 +15,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import TYPE_CHECKING
 
+from pymap.backend.maildir.acl_file import ACL
 from pymap.backend.maildir.journal import LOG
 from pymap.backend.maildir.keywords import KEYWORDS
 
@@ -120,6 +121,7 @@ class MailboxWatch:
         "_taken",
         "_watcher",
         "_watches",
+        "access",
         "everything",
         "news",
         "touched",
@@ -133,6 +135,8 @@ class MailboxWatch:
         """Files that others have moved or made, relative to the mailbox."""
         self.everything = False
         """That this is not known: all has to be looked at."""
+        self.access = 0
+        """How often the access list may have become another one."""
         self._logged = False  # the log has been written to, perhaps by ourselves
         self._taken = False  # something was taken that is not in the columns yet
         self.news = asyncio.Event()
@@ -185,7 +189,10 @@ class MailboxWatch:
     def _told_of_mailbox(self, name: str, mask: int) -> None:
         if mask & (LOST | GONE):
             self.everything = True
+            self.access += 1
             self.news.set()
+        elif name == ACL:
+            self.access += 1
         elif name == KEYWORDS and mask & MOVED:
             if name in self._at.expected:
                 self._at.expected.discard(name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from secrets import token_hex
 
@@ -12,10 +12,17 @@ from pymap.backend.errors import CannotDo, LimitReached, MailboxNotFound
 from pymap.backend.redis.mailbox import LOOK_S, RedisMailbox
 from pymap.backend.redis.properties import RedisProperties
 from pymap.backend.redis.store import Channel, RedisStore
+from pymap.backend.rights import PROPERTY_KEYS, AccessList, from_properties
 
 __all__ = ["RedisAccount", "new_id"]
 
 INBOX = "INBOX"
+AT_ONCE = 500  # mailboxes looked at in one script
+
+
+def _access_list(flat: Sequence[bytes]) -> AccessList:
+    pairs = zip(flat[::2], flat[1::2], strict=True)
+    return from_properties({key.decode(): value for key, value in pairs})
 
 
 def new_id() -> str:
@@ -70,6 +77,23 @@ class RedisAccount(Account):
 
     async def rename(self, name: str, new_name: str) -> None:
         await self._store.run("rename", self._base, name, new_name)
+
+    async def access_list(self, name: str) -> AccessList:
+        (entries,) = await self._store.run("access", self._base, PROPERTY_KEYS, name)
+        if entries is None:
+            raise MailboxNotFound
+        return _access_list(entries)
+
+    async def access_lists(self) -> Mapping[str, AccessList]:
+        names = [info.name for info in await self.mailboxes()]
+        found = {}
+        for start in range(0, len(names), AT_ONCE):
+            some = names[start : start + AT_ONCE]
+            lists = await self._store.run("access", self._base, PROPERTY_KEYS, *some)
+            for name, entries in zip(some, lists, strict=True):
+                if entries:
+                    found[name] = _access_list(entries)
+        return found
 
     async def subscriptions(self) -> frozenset[str]:
         names = await self._store.call("SMEMBERS", self._base + "subscribed")

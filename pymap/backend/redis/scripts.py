@@ -13,7 +13,7 @@ _ACCOUNT = {"enter", "open", "create", "delete", "rename", "renew"}
 """Those that know the names of mailboxes."""
 
 
-_ALONE = {"properties", "read", "set_properties", "sweep"}
+_ALONE = {"access", "properties", "read", "set_properties", "sweep"}
 """Those that know nothing of messages."""
 
 

@@ -282,6 +282,21 @@ TEXTS = {
     "The name is not Unicode text": "Der Name ist kein Unicode-Text",
     "The server is shutting down": "Der Server wird beendet",
     "Too many are making mailboxes": "Zu viele legen gerade Postfächer an",
+    # -- access lists --
+    "A mailbox stays in its account": "Ein Postfach bleibt in seinem Konto",
+    "INBOX of another user cannot be renamed":
+        "INBOX eines anderen Benutzers kann nicht umbenannt werden",
+    "Others keep changing this list": "Andere ändern diese Liste ständig",
+    "The access list of this mailbox is damaged": "Die Zugriffsliste des Postfachs ist beschädigt",
+    "The identifier is too long": "Der Name ist zu lang",
+    "This cannot be an identifier": "Das kann kein Name sein",
+    "This store keeps no access lists": "Dieser Speicher kennt keine Zugriffslisten",
+    "Too many identifiers in this list": "Zu viele Namen in dieser Liste",
+    "Too many users share something with this one":
+        "Zu viele Benutzer geben diesem etwas frei",
+    "Unknown right": "Unbekanntes Recht",
+    "What a mailbox is used for is up to its owner":
+        "Wofür ein Postfach benutzt wird, bestimmt sein Besitzer",
     "Too many different keywords in the target mailbox":
         "Zu viele verschiedene Schlagwörter im Zielpostfach",
     "No further updates": "Keine weiteren Meldungen dazu",
