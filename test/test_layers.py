@@ -55,8 +55,7 @@ LAYERS: dict[str, list[str]] = {
     "pymap.imap": [
         "pymap.wire", "pymap.mime", "pymap.auth", "pymap.tls", "pymap.observer",
         "pymap.backend.api", "pymap.backend.errors", "pymap.backend.index", "pymap.backend.opened",
-        "pymap.backend.rights",
-        "pymap.backend.watched",
+        "pymap.backend.quota", "pymap.backend.rights", "pymap.backend.watched",
     ],
     "pymap.auth": ["pymap.backend.api", "pymap.backend.errors"],
     # The concrete stores: dict, maildir, redis, and those of others.
@@ -66,7 +65,8 @@ LAYERS: dict[str, list[str]] = {
     ],
     "pymap.backend.conformance": [
         "pymap.backend.conformance_access", "pymap.backend.conformance_names",
-        "pymap.backend.conformance_properties", "pymap.backend.conformance_search",
+        "pymap.backend.conformance_properties", "pymap.backend.conformance_quota",
+        "pymap.backend.conformance_search",
         "pymap.backend.opened", "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors",
         "pymap.backend.rights", "pymap.wire.types", "pymap.mime",
     ],
@@ -83,6 +83,7 @@ LAYERS: dict[str, list[str]] = {
         "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors", "pymap.wire.types",
         "pymap.mime",
     ],
+    "pymap.backend.quota": ["pymap.backend.api", "pymap.backend.errors"],
     "pymap.backend.index": [
         "pymap.backend.api", "pymap.backend.errors", "pymap.wire.types", "pymap.mime",
     ],

@@ -75,9 +75,11 @@ __all__ = [
     "Narrowed",
     "NewMessage",
     "Properties",
+    "Quota",
     "Row",
     "Snapshot",
     "Stored",
+    "Usage",
     "User",
     "UserStore",
     "digest",
@@ -174,6 +176,26 @@ class Narrowed(NamedTuple):
 
     uids: UidSet
     exact: bool = False
+
+
+class Quota(NamedTuple):
+    """What an account may hold; None: as much as it likes.   RFC 9208 5"""
+
+    octets: int | None = None
+    messages: int | None = None
+    mailboxes: int | None = None
+
+    @property
+    def limits_mail(self) -> bool:
+        return self.octets is not None or self.messages is not None
+
+
+class Usage(NamedTuple):
+    """What the messages of an account come to. `octets` are what the store takes them for: of the
+    files or of what clients see, without what it keeps beside them.   RFC 9208 5.1, 5.2"""
+
+    octets: int
+    messages: int
 
 
 class Properties(ABC):
@@ -481,6 +503,29 @@ class Account(ABC):
         if properties is None:
             raise CannotDo("This store keeps no access lists")
         return await properties.write(_as_properties(changes), _as_properties(expected or {}))
+
+    # how much there is: RFC 9208
+
+    async def count_mailboxes(self) -> int:
+        """Names that are only a level above others are none."""
+        return sum(info.id is not None for info in await self.mailboxes())
+
+    async def usage(self, quota: Quota, again: bool = False) -> Usage:
+        """What all mailboxes hold together. Asked before mail is added to an account whose mail
+        `quota` limits, so a store with many mailboxes keeps counters; the default asks each one.
+
+        `quota` is for stores that have others obey it as well, such as a delivery agent. `again`
+        says that it seems to be used up: a store whose counters may be wrong counts anew.
+        """
+        octets = messages = 0
+        for info in await self.mailboxes():
+            if info.id is not None:
+                try:
+                    status = await (await self.open(info.name)).status()
+                except (MailboxGone, MailboxNotFound):
+                    continue
+                octets, messages = octets + status.size, messages + status.messages
+        return Usage(octets, messages)
 
 
 def _as_properties(entries: Mapping[str, Rights | None]) -> dict[str, bytes | None]:

@@ -45,6 +45,7 @@ from pymap.backend.api import (
 from pymap.backend.conformance_access import AccessConformance
 from pymap.backend.conformance_names import NamesConformance
 from pymap.backend.conformance_properties import PropertiesConformance
+from pymap.backend.conformance_quota import QuotaConformance
 from pymap.backend.conformance_search import SearchConformance
 from pymap.backend.errors import (
     BackendError,
@@ -195,7 +196,7 @@ async def _users(users: UserStore) -> set[str]:
 
 
 class BackendConformance(
-    NamesConformance, PropertiesConformance, AccessConformance, SearchConformance
+    NamesConformance, PropertiesConformance, AccessConformance, QuotaConformance, SearchConformance
 ):
     """Subclass it, name the class `Test...`, and give it a `backend` fixture."""
 

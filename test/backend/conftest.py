@@ -2,4 +2,8 @@
 
 import pytest
 
-pytest.register_assert_rewrite("pymap.backend.conformance", "pymap.backend.conformance_properties")
+pytest.register_assert_rewrite(
+    "pymap.backend.conformance",
+    "pymap.backend.conformance_properties",
+    "pymap.backend.conformance_quota",
+)

@@ -14,9 +14,19 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Self
 
-from pymap.backend.api import DELIMITER, Account, Backend, Listing, MailboxInfo, User, UserStore
+from pymap.backend.api import (
+    DELIMITER,
+    Account,
+    Backend,
+    Listing,
+    MailboxInfo,
+    Quota,
+    Usage,
+    User,
+    UserStore,
+)
 from pymap.backend.dict.demo_data import load_demo
-from pymap.backend.dict.mailbox import DictMailbox, DictProperties
+from pymap.backend.dict.mailbox import DictMailbox, DictProperties, Held
 from pymap.backend.errors import CannotDo, LimitReached, MailboxExists, MailboxNotFound
 from pymap.limits import Limits
 
@@ -36,12 +46,13 @@ class DictAccount(Account):
         self.subscribed: set[str] = set()
         self._uid_validity = 0
         self._changed = asyncio.Event()  # some name, since somebody began to wait
+        self._held = Held()
         self.add(INBOX)
 
     def add(self, name: str, special_use: tuple[str, ...] = (), uid_next: int = 1) -> DictMailbox:
         # Above all that were given before, also for two mailboxes made in one second.
         self._uid_validity = max(int(time.time()), self._uid_validity + 1)
-        made = DictMailbox(self._uid_validity, uid_next, self.limits.keywords)
+        made = DictMailbox(self._uid_validity, uid_next, self.limits.keywords, self._held)
         self._mailboxes[name] = made
         if special_use:
             self._special_use[name] = special_use
@@ -74,6 +85,8 @@ class DictAccount(Account):
         if mailbox is None:
             raise MailboxNotFound
         self._special_use.pop(name, None)
+        self._held.octets -= mailbox.index.size
+        self._held.messages -= len(mailbox.index.uids)
         mailbox.index.close()
         self._changed.set()
 
@@ -93,6 +106,12 @@ class DictAccount(Account):
         self._mailboxes.update(boxes)
         self._special_use.update(uses)
         self._changed.set()
+
+    async def count_mailboxes(self) -> int:
+        return len(self._mailboxes)
+
+    async def usage(self, quota: Quota, again: bool = False) -> Usage:
+        return Usage(self._held.octets, self._held.messages)
 
     async def subscriptions(self) -> frozenset[str]:
         return frozenset(self.subscribed)

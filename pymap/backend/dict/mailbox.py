@@ -6,6 +6,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from secrets import token_hex
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from pymap.backend.errors import CannotDo, MailboxGone, MessageExpunged
 from pymap.backend.index import MessageIndex, NewRow
 from pymap.wire.types import Flag, FlagOp, UidSet
 
-__all__ = ["DictMailbox", "DictProperties"]
+__all__ = ["DictMailbox", "DictProperties", "Held"]
 
 
 class DictProperties(Properties):
@@ -59,6 +60,14 @@ class StoredMessage(NamedTuple):
     digest: Digest
 
 
+@dataclass(slots=True)
+class Held:
+    """What all mailboxes of an account hold together."""
+
+    octets: int = 0
+    messages: int = 0
+
+
 class DictMailbox(Mailbox):
     """A mailbox whose truth is its `index`: the engine reads the columns as they stand.
 
@@ -67,12 +76,19 @@ class DictMailbox(Mailbox):
 
     index: MessageIndex
 
-    def __init__(self, uid_validity: int, uid_next: int = 1, max_keywords: int = 500) -> None:
+    def __init__(
+        self,
+        uid_validity: int,
+        uid_next: int = 1,
+        max_keywords: int = 500,
+        held: Held | None = None,
+    ) -> None:
         self.id = "F" + token_hex(8)
         self.uid_validity = uid_validity
         self.index = MessageIndex(uid_next, max_keywords=max_keywords)
         self.messages: dict[int, StoredMessage] = {}
         self.properties = DictProperties(self.index)
+        self._held = held or Held()
         self._recent_from = uid_next  # UIDs from here on are recent to the next who asks
 
     def _alive(self) -> MessageIndex:
@@ -141,6 +157,8 @@ class DictMailbox(Mailbox):
             for uid in range(first, first + len(messages)):
                 del self.messages[uid]
             raise
+        self._held.octets += sum(len(message.content) for message in messages)
+        self._held.messages += len(messages)
 
     async def store(
         self, uids: UidSet, op: FlagOp, flags: frozenset[Flag], unchanged_since: int | None = None
@@ -153,7 +171,8 @@ class DictMailbox(Mailbox):
     def _remove(self, uids: UidSet) -> UidSet:
         gone = self._alive().expunge(uids)
         for uid in gone:
-            del self.messages[uid]
+            self._held.octets -= len(self.messages.pop(uid).content)
+        self._held.messages -= len(gone)
         return gone
 
     async def copy(self, uids: UidSet, target: Mailbox) -> Copied:

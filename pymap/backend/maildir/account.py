@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pymap.backend.api import DELIMITER, Account, Listing, MailboxInfo
+from pymap.backend.api import DELIMITER, Account, Listing, MailboxInfo, Quota, Usage
 from pymap.backend.errors import (
     BackendError,
     CannotDo,
@@ -25,6 +25,7 @@ from pymap.backend.maildir.account_files import SpecialUses, Subscriptions, next
 from pymap.backend.maildir.acl_file import change_access, read_access
 from pymap.backend.maildir.layout import Layout
 from pymap.backend.maildir.mailbox import POLL_S, MaildirMailbox, translated
+from pymap.backend.maildir.maildirsize import MaildirSize
 from pymap.backend.maildir.names_watch import NamesWatch
 from pymap.backend.maildir.properties import (
     ACCOUNT_PROPERTIES,
@@ -55,6 +56,7 @@ class MaildirAccount(Account):
         self._subscriptions = Subscriptions(layout)
         self._special_uses = SpecialUses(self.root)
         self._properties = LockedProperties(self.root / ACCOUNT_PROPERTIES)
+        self._size = MaildirSize(layout)
         self._new_uid_validity = partial(next_uid_validity, self.root)
         self._lock = asyncio.Lock()
         self._paths: dict[str, Path] = {}  # of mailboxes that were opened
@@ -143,7 +145,7 @@ class MaildirAccount(Account):
             path = await self._reading(self._find, name)
             if len(self._paths) < self._store.limits.mailboxes:
                 self._paths[name] = path
-        return await self._store.open(path, self._new_uid_validity)
+        return await self._store.open(path, self._new_uid_validity, self._size)
 
     def _find(self, name: str) -> Path:
         """Where the mailbox really is: a folder may be a link to another one of this user."""
@@ -165,7 +167,7 @@ class MaildirAccount(Account):
     async def _create(self, name: str, special_use: tuple[str, ...]) -> MaildirMailbox:
         async with self._lock:
             path = await self._in_thread(self._make, name, special_use)
-        return await self._store.open(path, self._new_uid_validity)
+        return await self._store.open(path, self._new_uid_validity, self._size)
 
     def _make(self, name: str, special_use: tuple[str, ...]) -> Path:
         path = self._layout.path(name)
@@ -198,8 +200,17 @@ class MaildirAccount(Account):
     def _remove(self, name: str) -> None:
         self._paths.pop(name, None)
         self._ids.clear()
+        gone = self._size.held_in(self._layout.find(name))
         self._layout.remove(name)
+        if gone is not None:
+            self._size.take_away(gone)
         self._special_uses.remove(name)
+
+    async def count_mailboxes(self) -> int:
+        return len(await self._reading(self._layout.names))
+
+    async def usage(self, quota: Quota, again: bool = False) -> Usage:
+        return await self._in_thread(self._size.usage, quota, again)
 
     async def rename(self, name: str, new_name: str) -> None:
         await self._store.workers.finish(self._rename(name, new_name))

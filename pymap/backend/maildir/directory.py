@@ -10,7 +10,7 @@ import hashlib
 import logging
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from pymap.backend.errors import BackendError, Corrupt, LimitReached, MailboxGone
@@ -25,6 +25,7 @@ from pymap.backend.maildir.filenames import (
 )
 from pymap.backend.maildir.journal import Journal, Marks
 from pymap.backend.maildir.keywords import KEYWORDS, Keywords
+from pymap.backend.maildir.maildirsize import MaildirSize
 from pymap.backend.maildir.octets import read_message
 from pymap.backend.maildir.properties import MAILBOX_PROPERTIES, PropertiesFile
 from pymap.backend.maildir.state import State, Step, base_of
@@ -56,11 +57,15 @@ class MailboxDirectory:
     uid_validity: int
     guid: str
 
-    def __init__(self, path: Path, maker: NameMaker, max_keywords: int) -> None:
+    def __init__(
+        self, path: Path, maker: NameMaker, max_keywords: int, size: MaildirSize | None = None
+    ) -> None:
+        """`size` counts what the account holds."""
         self.directory = path
         self.path = str(path)
         self.maker = maker
         self.max_keywords = max_keywords
+        self.size = size
         self.journal = Journal(path)
         self.uidlist = UidList(path)
         self.keywords = Keywords(path)
@@ -189,6 +194,15 @@ class MailboxDirectory:
             self.uidlist.write(
                 header, [self.entry(uid, base_of(names[uid])) for uid in sorted(names)]
             )
+
+    def octets(self, uids: Iterable[int]) -> Iterator[int]:
+        """Of the files of messages known."""
+        index = self.state.index
+        for uid in uids:
+            told = sizes(base_of(self.state.names[uid])).size
+            at = index.position(uid)
+            assert at is not None
+            yield index.sizes[at] if told is None else told
 
     def check_identity(self) -> None:
         """Raises MailboxGone if the directory was removed, or another one stands in its place."""

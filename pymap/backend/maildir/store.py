@@ -15,6 +15,7 @@ from pymap.backend.maildir.directory import MailboxDirectory
 from pymap.backend.maildir.filenames import NameMaker
 from pymap.backend.maildir.files import MailboxFiles
 from pymap.backend.maildir.mailbox import MaildirMailbox, translated
+from pymap.backend.maildir.maildirsize import MaildirSize
 from pymap.backend.maildir.watch import MailboxWatch, Watcher, open_watcher
 from pymap.backend.maildir.workers import Workers
 from pymap.limits import Limits
@@ -55,22 +56,27 @@ class MaildirStore:
 
     # -- mailboxes --
 
-    async def open(self, path: Path, new_uid_validity: Callable[[], int]) -> MaildirMailbox:
-        """The mailbox in a directory, one object for all who have it open."""
+    async def open(
+        self, path: Path, new_uid_validity: Callable[[], int], size: MaildirSize | None = None
+    ) -> MaildirMailbox:
+        """The mailbox in a directory, one object for all who have it open. `size` counts what its
+        account holds."""
         found = self._open.get(path)
         if found is None or found.index.gone:
             lock = self._loading.setdefault(path, asyncio.Lock())
             async with lock:
                 found = self._open.get(path)
                 if found is None or found.index.gone:
-                    found = await self.workers.finish(self._load(path, new_uid_validity))
+                    found = await self.workers.finish(self._load(path, new_uid_validity, size))
             if self._loading.get(path) is lock and not lock.locked():
                 del self._loading[path]
         self._keep(path, found)
         return found
 
-    async def _load(self, path: Path, new_uid_validity: Callable[[], int]) -> MaildirMailbox:
-        at = MailboxDirectory(path, self.names, self.limits.keywords)
+    async def _load(
+        self, path: Path, new_uid_validity: Callable[[], int], size: MaildirSize | None
+    ) -> MaildirMailbox:
+        at = MailboxDirectory(path, self.names, self.limits.keywords, size)
         files = MailboxFiles(at, new_uid_validity)
         watch = MailboxWatch(self.watcher, at)
         watch.start()

@@ -264,6 +264,8 @@ class Writer:
             self.at.sync("cur")
         except OSError as error:
             stopped = error
+        if self.at.size is not None:
+            self.at.size.add(self.at.octets(removed), -1)
         step = Step(self.at.state.next_modseq(), self.at.state.index.uid_next)
         step.vanished = UidSet.from_sorted(removed)
         self.at.log_done([step])
@@ -329,6 +331,8 @@ class Writer:
             at += len(group)
             steps.append(step)
         self.at.log_done(steps, durable)
+        if self.at.size is not None:
+            self.at.size.add(sizes(item.base).size or item.size for item in items)
         self.at.cache.put(
             (n, *item.kept) for n, item in enumerate(items, first) if item.kept is not None
         )
@@ -423,6 +427,10 @@ class Writer:
         left.vanished = UidSet.from_sorted(moved)
         self.at.log_done(steps, durable=any(self.at.beyond_letters(row[1]) for row in rows))
         source.at.log_done([left])
+        here, there = self.at.size, source.at.size
+        if here is not there and here is not None and there is not None:  # another account's
+            there.add(source.at.octets(moved), -1)
+            here.add(source.at.octets(moved))
         target = UidSet(((rows[0][0], rows[-1][0]),))
         self.copy_kept(source, moved, target)
         return steps, [left], moved, target, UidSet.from_sorted(missing)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from secrets import token_hex
 
-from pymap.backend.api import Account, Listing, MailboxInfo
+from pymap.backend.api import Account, Listing, MailboxInfo, Quota, Usage
 from pymap.backend.errors import CannotDo, LimitReached, MailboxNotFound
 from pymap.backend.redis.mailbox import LOOK_S, RedisMailbox
 from pymap.backend.redis.properties import RedisProperties
@@ -74,6 +74,13 @@ class RedisAccount(Account):
             raise CannotDo("INBOX cannot be deleted")
         await self._store.run("delete", self._base, name)
         self._store.soil(self._base)
+
+    async def count_mailboxes(self) -> int:
+        count: int = await self._store.call("HLEN", self._base + "mailboxes")
+        return count
+
+    async def usage(self, quota: Quota, again: bool = False) -> Usage:
+        return Usage(*await self._store.run("usage", self._base))
 
     async def rename(self, name: str, new_name: str) -> None:
         await self._store.run("rename", self._base, name, new_name)

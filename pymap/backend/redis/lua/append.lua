@@ -25,5 +25,7 @@ for at = 5, #ARGV, 4 do
   call('ZREM', base .. 'pending', id)
   if ARGV[at + 3] ~= '' then call('HSET', base .. 'emails', id, ARGV[at + 3]) end
 end
-local made = add(box, count, concat(sets), concat(rows))
+rows = concat(rows)
+local made = add(box, count, concat(sets), rows)
+tally(rows, 1)
 return {made, news(box, ARGV[2], ARGV[3])}

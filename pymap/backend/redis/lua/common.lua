@@ -431,6 +431,31 @@ local function refer(sign, rows)
   end
 end
 
+-- -- what the account holds --
+
+local function octets_of(rows)
+  local octets, count = 0, #rows / COLUMNS.rows
+  for chunk = 0, count - 1, 100 do
+    local some = math.min(100, count - chunk)
+    local format = FORMATS['octets' .. some]
+    if not format then
+      format = '<' .. rep('I8' .. rep('x', COLUMNS.rows - 8), some)
+      FORMATS['octets' .. some] = format
+    end
+    local values = {parse(format, rows, chunk * COLUMNS.rows + 1)}
+    for i = 1, some do octets = octets + values[i] end
+  end
+  return octets
+end
+
+-- Rows came (1) or went (-1). An account that nobody has asked about is not counted.
+local function tally(rows, sign)
+  local account = base .. 'account'
+  if #rows == 0 or call('HEXISTS', account, 'octets') == 0 then return end
+  call('HINCRBY', account, 'octets', sign * octets_of(rows))
+  call('HINCRBY', account, 'messages', sign * #rows / COLUMNS.rows)
+end
+
 -- -- adding and removing --
 
 local function sequence(first, count)

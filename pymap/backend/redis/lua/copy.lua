@@ -44,5 +44,5 @@ end
 local source, rows = packed(runs_of(box, these)), gather(box, 'rows', these)
 if not moving then refer('+', rows) end
 local made = add(target, count, sets, rows)
-if moving then remove(box, these) end
+if moving then remove(box, these) else tally(rows, 1) end
 return {source, made, news(box, ARGV[2], ARGV[3]), news(target, ARGV[5], ARGV[6])}

@@ -5,7 +5,9 @@ call('HDEL', names, ARGV[1])
 call('HDEL', base .. 'uses', id)
 local box = open(id)
 if box then
-  refer('-', gather(box, 'rows', choose(box, everything(box))))
+  local rows = gather(box, 'rows', choose(box, everything(box)))
+  refer('-', rows)
+  tally(rows, -1)
   for name in pairs(COLUMNS) do call('UNLINK', box.at .. name) end
   call('UNLINK', box.at .. 'flags', box.at .. 'keywords', box.at .. 'log', box.at .. 'meta',
     box.at .. 'properties')

@@ -12,7 +12,9 @@ if ARGV[5] ~= '' then
 end
 local gone, doomed = '', choose(box, slices(box, ARGV[4]), keep)
 if #doomed > 0 then
-  refer('-', gather(box, 'rows', doomed))
+  local rows = gather(box, 'rows', doomed)
+  refer('-', rows)
+  tally(rows, -1)
   gone = remove(box, doomed)
 end
 return {gone, news(box, ARGV[2], ARGV[3])}
