@@ -93,6 +93,10 @@ class ExtensionConfig:
     submitters: frozenset[str] = frozenset()
     """Users that are submission servers, beside those whose store says so: they may fetch what
     URLAUTH has for ``submit+``.   RFC 4467 3"""
+    quota_storage: int | None = None
+    """Octets of an account, unless SETQUOTA says otherwise of it; None: any number.   RFC 9208"""
+    quota_messages: int | None = None
+    quota_mailboxes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -323,6 +323,14 @@ def test_limits_are_joined_one_by_one(ask: Ask) -> None:
     )
 
 
+def test_quotas(ask: Ask) -> None:
+    found = ask(
+        "--quota-storage", "5G", "dict", "--demo-data",
+        file="quota-mailboxes = 7", QUOTA_MESSAGES="2k",
+    ).config.extensions  # fmt: skip
+    assert (found.quota_storage, found.quota_messages, found.quota_mailboxes) == (5 << 30, 2048, 7)
+
+
 def test_without_any_option_all_is_as_config_has_it(ask: Ask) -> None:
     options = ask("dict", "--demo-data")
     assert options.config == Config()

@@ -55,6 +55,7 @@ async def append(server: Server, stream: Stream[m.AppendRequest, m.AppendRespons
         content = await off_loop(made, content)
         if len(content) > server.limits.append:
             raise TooBig
+        await server.quotas.check(account, (len(content),))
         (uid,) = await mailbox.append([await new_message(content, flags, internal_date)])
     for observer in server.observers:
         observer.appended(1, len(content), "admin")

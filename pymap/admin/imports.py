@@ -121,7 +121,9 @@ class _Batch:
             if not self._create:
                 raise
         try:
-            _, made = await create_mailbox(self._account, self._server.limits, name)
+            _, made = await create_mailbox(
+                self._account, self._server.quotas, self._server.limits, name
+            )
         except MailboxExists:  # another import or client has made it just now
             return await self._account.open(name)
         return made
@@ -142,6 +144,8 @@ class _Batch:
             raise
 
     async def _append(self, mailbox: Mailbox, waiting: Sequence[NewMessage], octets: int) -> None:
+        sizes = (len(new.content) for new in waiting)
+        await self._server.quotas.check(self._account, sizes)
         await mailbox.append(waiting)
         self._done_messages += len(waiting)
         self._done_octets += octets

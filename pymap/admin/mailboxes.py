@@ -26,6 +26,7 @@ class MailboxesMethods(MailboxesBase):
         self._server = server
         self._backend = server.backend
         self._limits = server.limits
+        self._quotas = server.quotas
 
     async def List(self, stream: Stream[m.MailboxListRequest, m.MailboxListResponse]) -> None:
         request = await first(stream)
@@ -46,7 +47,9 @@ class MailboxesMethods(MailboxesBase):
         request = await first(stream)
         name = mailbox_name(request.name)
         async with account_of(self._backend, request.user) as account:
-            _, made = await create_mailbox(account, self._limits, name, request.special_use)
+            _, made = await create_mailbox(
+                account, self._quotas, self._limits, name, request.special_use
+            )
         await stream.send_message(m.MailboxCreateResponse(id=made.id))
 
     async def Delete(self, stream: Stream[m.MailboxDeleteRequest, m.MailboxDeleteResponse]) -> None:
@@ -62,7 +65,7 @@ class MailboxesMethods(MailboxesBase):
         name, new_name = mailbox_name(request.name), mailbox_name(request.new_name)
         async with account_of(self._backend, request.user) as account:
             with naming(name):
-                await rename_mailbox(account, self._limits, name, new_name)
+                await rename_mailbox(account, self._quotas, self._limits, name, new_name)
         await stream.send_message(m.MailboxRenameResponse())
 
     async def Status(self, stream: Stream[m.MailboxStatusRequest, m.MailboxStatus]) -> None:

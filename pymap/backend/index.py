@@ -15,7 +15,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, compress
 from typing import NamedTuple
 
@@ -285,6 +285,11 @@ class MessageIndex:
     def position(self, uid: int) -> int | None:
         at = bisect_right(self.uids, uid) - 1
         return at if at >= 0 and self.uids[at] == uid else None
+
+    def sizes_of(self, uids: UidSet) -> Iterator[int]:
+        """Of those that are there. Nothing is looked up before it is iterated over."""
+        for start, stop in uids.slices(self.uids):
+            yield from self.sizes[start:stop]
 
     def rows(self, uids: UidSet) -> list[Row]:
         sets = self.flags.sets

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from pymap.backend.api import Mailbox, NewMessage, digest
+from pymap.backend.api import Account, Mailbox, NewMessage, digest
 from pymap.backend.errors import TooBig
 from pymap.imap.catenate import assemble
 from pymap.imap.mailboxes import open_target
@@ -28,7 +28,8 @@ _NOT_ASCII = re.compile(rb"[\x80-\xff]")
 async def append(session: Session, command: Append) -> Done:
     """RFC 9051 6.3.12, RFC 3502; APPENDUID RFC 4315 3"""
     target, messages = await prepare(session, command.mailbox, command.messages)
-    uids = await add(session, target, messages)
+    owner = await session.owner(command.mailbox)
+    uids = await add(session, owner, target, messages)
     return Done("APPEND completed", f"APPENDUID {target.uid_validity} {uids}")
 
 
@@ -56,11 +57,21 @@ async def prepare(
     return target, prepared
 
 
-async def add(session: Session, target: Mailbox, messages: Sequence[NewMessage]) -> UidSet:
+async def add(
+    session: Session,
+    owner: Account,
+    target: Mailbox,
+    messages: Sequence[NewMessage],
+    replaced: Iterable[int] = (),
+) -> UidSet:
     """Add the messages of one command to a mailbox, all or none: the one way by which what clients
-    send comes in, and so the place for what bounds it. Raises what `Mailbox.append` does."""
+    send comes in, and so the place for what bounds it. `owner` is whose mailbox it
+    is, `replaced` are the sizes of messages of his that go for it. Raises what `Mailbox.append`
+    does."""
     if max(len(message.content) for message in messages) > session.limits.append:
         raise TooBig
+    sizes = (len(message.content) for message in messages)
+    await session.quotas.check(owner, sizes, replaced)
     uids = await target.append(messages)
     session.brought(target, uids)
     octets = sum(len(message.content) for message in messages)

@@ -89,7 +89,7 @@ class Client(asyncio.BufferedProtocol):
         self.connection = Connection(server.limits, server.backend.delimiter)
         self.session = Session(
             self.connection, self, server.backend, server.authenticator, server.open_mailboxes,
-            server.watched_accounts, HANDLERS, extensions,
+            server.watched_accounts, HANDLERS, extensions, server.quotas,
         )  # fmt: skip
         self.id = 0
         self.name = "?"

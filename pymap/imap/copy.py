@@ -32,6 +32,8 @@ async def copy(session: Session, command: Copy) -> Done:
     if present != uids and not command.by_uid:
         raise MessageExpunged
     check_saved(session, len(present))
+    owner = await session.owner(command.mailbox)
+    await session.quotas.check(owner, view.index.sizes_of(present))
     await session.pause_after(len(present.ranges))
     copied = await guarded.copy(view.mailbox, present, target)
     session.brought(target, copied.target)
@@ -49,6 +51,9 @@ async def move(session: Session, command: Move) -> Done:
     slices, lowest = newest(session, view, view.resolve(command.numbers, command.by_uid))
     uids = view.uid_set(slices)
     target = await open_target(session, command.mailbox)
+    owner = await session.owner(command.mailbox)
+    if owner is not await session.owner(session.mailbox_name):  # else it adds nothing
+        await session.quotas.check(owner, view.index.sizes_of(uids))
     await session.pause_after(len(uids.ranges))
     copied = await guarded.move(view.mailbox, uids, target)
     session.brought(target, copied.target)

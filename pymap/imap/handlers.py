@@ -36,6 +36,7 @@ from pymap.imap.mailboxes import (
 )
 from pymap.imap.metadata import get_metadata, set_metadata
 from pymap.imap.notify import notify
+from pymap.imap.quota import getquota, getquotaroot, setquota
 from pymap.imap.replace import replace
 from pymap.imap.search import search
 from pymap.imap.select import select
@@ -82,6 +83,9 @@ HANDLERS: dict[type[c.Command], Handler] = {
     c.Notify: notify,
     c.GetMetadata: get_metadata,
     c.SetMetadata: set_metadata,
+    c.GetQuota: getquota,
+    c.GetQuotaRoot: getquotaroot,
+    c.SetQuota: setquota,
     c.Append: append,
     c.GenUrlAuth: gen_url_auth,
     c.ResetKey: reset_key,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from pymap.backend.api import DELIMITER, Account, Mailbox, MailboxStatus
 from pymap.backend.errors import BackendError, CannotDo, MailboxExists, MailboxNotFound
+from pymap.backend.quota import Quotas
 from pymap.imap.annotations import copy_all
 from pymap.imap.guarded import move, need
 from pymap.imap.session import Done, Session
@@ -80,15 +81,22 @@ async def open_target(session: Session, name: str) -> Mailbox:
 
 
 async def create_mailbox(
-    account: Account, limits: Limits, name: str, special_use: Sequence[str] = ()
+    account: Account,
+    quotas: Quotas,
+    limits: Limits,
+    name: str,
+    special_use: Sequence[str] = (),
+    owner: Account | None = None,
 ) -> tuple[str, Mailbox]:
-    """Returns also the name that it got.   RFC 9051 6.3.4, RFC 6154 3"""
+    """Returns also the name that it got. `owner` is whose account it counts for, if another's. Raises
+    OverQuota.   RFC 9051 6.3.4, RFC 6154 3"""
     name = check_name(name, limits)
     by_folded = {use.lower(): use for use in _SPECIAL_USES}
     try:
         uses = tuple(by_folded[use.lower()] for use in special_use)
     except KeyError as error:
         raise Refused("USEATTR", "Unknown special use") from error
+    await quotas.check_mailbox(owner or account)
     return name, await account.create(name, uses)
 
 
@@ -105,10 +113,13 @@ async def delete_mailbox(account: Account, name: str) -> None:
         raise
 
 
-async def rename_mailbox(account: Account, limits: Limits, name: str, new_name: str) -> None:
-    """RFC 9051 6.3.6"""
+async def rename_mailbox(
+    account: Account, quotas: Quotas, limits: Limits, name: str, new_name: str
+) -> None:
+    """Only that of INBOX makes a mailbox more. Raises OverQuota.   RFC 9051 6.3.6"""
     new_name = check_name(new_name, limits)
     if name == INBOX:
+        await quotas.check_mailbox(account)
         return await _rename_inbox(account, new_name)
     if new_name == name:
         raise MailboxExists
@@ -138,7 +149,12 @@ async def _rename_inbox(account: Account, new_name: str) -> None:
 async def create(session: Session, command: Create) -> Done:
     """MAILBOXID RFC 8474 4.2"""
     name, made = await create_mailbox(
-        session.authenticated(), session.limits, command.mailbox, command.special_use
+        session.authenticated(),
+        session.quotas,
+        session.limits,
+        command.mailbox,
+        command.special_use,
+        await session.owner(command.mailbox),
     )
     shown = session.shown(name)
     if session.rev2 and command.supplied.removesuffix(session.delimiter) != shown:
@@ -167,8 +183,9 @@ async def _id_of(session: Session, name: str) -> str | None:
 
 
 async def rename(session: Session, command: Rename) -> Done:
-    await rename_mailbox(session.authenticated(), session.limits, command.mailbox, command.new_name)
-    session.did(command.mailbox, command.new_name.removesuffix(DELIMITER))
+    account, new_name = session.authenticated(), command.new_name
+    await rename_mailbox(account, session.quotas, session.limits, command.mailbox, new_name)
+    session.did(command.mailbox, new_name.removesuffix(DELIMITER))
     return Done("RENAME completed")
 
 

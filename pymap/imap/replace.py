@@ -35,7 +35,10 @@ async def replace(session: Session, command: Replace) -> Done:
     await view.opened.sync()
     if not old.present_in(view.index.uids):
         raise MessageExpunged
-    new = await add(session, target, messages)
+    owner = await session.owner(command.mailbox)
+    his = owner is await session.owner(session.mailbox_name)
+    goes = view.index.sizes_of(old) if his else ()
+    new = await add(session, owner, target, messages, goes)
     await _remove(view, old, target, new)
     # Before the EXPUNGE, which would else be told of a message without a successor.   RFC 8508 4.3
     appended = f"APPENDUID {target.uid_validity} {new}"

@@ -15,9 +15,10 @@ from typing import TypeVar
 
 from pymap.auth.authenticator import Authenticator
 from pymap.auth.channel import network, plain
-from pymap.backend.api import Backend
+from pymap.backend.api import Backend, Quota
 from pymap.backend.errors import BackendError
 from pymap.backend.opened import OpenMailboxes
+from pymap.backend.quota import Quotas
 from pymap.backend.watched import WatchedAccounts
 from pymap.config import ExtensionConfig
 from pymap.imap.client import PROGRESS_S, Client, SessionInfo
@@ -73,6 +74,13 @@ class Server:
         self.open_mailboxes = OpenMailboxes()
         self.watched_accounts = WatchedAccounts(
             lambda user: enter_account(backend, user, self.limits)
+        )
+        self.quotas = Quotas(
+            Quota(
+                self.extensions.quota_storage,
+                self.extensions.quota_messages,
+                self.extensions.quota_mailboxes,
+            )
         )
         self.observers: list[Observer] = []
         self.reloaders: dict[str, Callable[[], Awaitable[None]]] = {}

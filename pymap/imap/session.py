@@ -25,6 +25,7 @@ from pymap.auth.channel import Channel
 from pymap.backend.api import Account, Backend, Mailbox
 from pymap.backend.errors import FAULTS, BackendError, MailboxGone
 from pymap.backend.opened import OpenMailboxes
+from pymap.backend.quota import Quotas
 from pymap.backend.watched import WatchedAccounts
 from pymap.config import ExtensionConfig
 from pymap.imap.columns import flag_lines
@@ -146,7 +147,7 @@ class Session:
         "_account_manager", "account", "authenticated_as", "authenticator", "backend",
         "bad_commands", "commands", "connection", "enabled", "extensions", "failed_logins",
         "handlers", "language", "limits", "mailbox_name", "notified", "open_mailboxes", "peer",
-        "progress", "running", "running_tag", "user", "view", "watched_accounts",
+        "progress", "quotas", "running", "running_tag", "user", "view", "watched_accounts",
     )  # fmt: skip
 
     def __init__(
@@ -159,6 +160,7 @@ class Session:
         watched_accounts: WatchedAccounts,
         handlers: dict[type[Command], Handler],
         extensions: ExtensionConfig,
+        quotas: Quotas,
     ) -> None:
         self.connection = connection
         self.limits: Limits = connection.limits
@@ -169,6 +171,7 @@ class Session:
         self.watched_accounts = watched_accounts
         self.handlers = handlers
         self.extensions = extensions
+        self.quotas = quotas
         self.user: str | None = None  # whose account it is
         self.authenticated_as: str | None = None
         self.account: Account | None = None
@@ -322,6 +325,10 @@ class Session:
         if isinstance(self.account, SharedAccount):
             return await self.account.place(name)
         return Place(self.user or "", self.authenticated(), name)
+
+    async def owner(self, name: str) -> Account:
+        """The account that a mailbox of that name counts for. Raises MailboxNotFound."""
+        return (await self.place(name)).account
 
     def sharing(self) -> SharedAccount:
         """The same, where ACL is offered: `require` has said so."""

@@ -19,7 +19,16 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import NamedTuple
 
-from pymap.backend.api import DELIMITER, Account, Backend, Listing, Mailbox, MailboxInfo
+from pymap.backend.api import (
+    DELIMITER,
+    Account,
+    Backend,
+    Listing,
+    Mailbox,
+    MailboxInfo,
+    Quota,
+    Usage,
+)
 from pymap.backend.errors import (
     BackendError,
     CannotDo,
@@ -254,6 +263,13 @@ class SharedAccount(Account):
             raise CannotDo("INBOX of another user cannot be renamed")
         await self._may_create(new, new_name)
         await old.account.rename(old.name, new.name)
+
+    async def count_mailboxes(self) -> int:
+        return await self.own.count_mailboxes()
+
+    async def usage(self, quota: Quota, again: bool = False) -> Usage:
+        """What others share counts for them."""
+        return await self.own.usage(quota, again)
 
     async def subscriptions(self) -> frozenset[str]:
         return await self.own.subscriptions()

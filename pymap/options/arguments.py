@@ -300,6 +300,15 @@ def _extensions(parser: ArgumentParser) -> None:
         help="a submission server logs in as this user, and may fetch what users let it send"
         " (URLAUTH, BURL); may be repeated",
     )
+    add(
+        "--quota-storage",
+        type=values.size,
+        metavar="SIZE",
+        help="what the messages of an account may come to, such as 5G; SETQUOTA may say otherwise"
+        " of an account (default: no limit)",
+    )
+    add("--quota-messages", type=values.size, metavar="N", help="the same, in messages")
+    add("--quota-mailboxes", type=values.size, metavar="N", help="the same, in mailboxes")
 
 
 def _process(parser: ArgumentParser) -> None:
@@ -428,6 +437,9 @@ def config_of(args: Namespace) -> Config:
             message_limit=dict(args.message_limit).get(None),
             save_limit=args.save_limit,
             submitters=frozenset(args.submitter),
+            quota_storage=args.quota_storage,
+            quota_messages=args.quota_messages,
+            quota_mailboxes=args.quota_mailboxes,
         ),
         message_limits={port: limit for port, limit in args.message_limit if port is not None},
     )

@@ -87,6 +87,11 @@ CAPABILITIES: tuple[Extension, ...] = (
     Extension("OBJECTID", "RFC 8474", "Ids that survive renames and moves"),
     Extension("PARTIAL", "RFC 9394", "SEARCH, SORT and FETCH by pages"),
     Extension("QRESYNC", "RFC 7162", "Resynchronise in one round trip", can_enable=True),
+    Extension("QUOTA", "RFC 9208", "How much an account holds, and may hold"),
+    Extension("QUOTA=RES-MAILBOX", "RFC 9208", "In mailboxes"),
+    Extension("QUOTA=RES-MESSAGE", "RFC 9208", "In messages"),
+    Extension("QUOTA=RES-STORAGE", "RFC 9208", "In units of 1024 octets"),
+    Extension("QUOTASET", "RFC 9208", "Masters set what it may hold", needs=Needs.PROPERTIES),
     Extension("REPLACE", "RFC 8508", "A new version of a draft for the old one"),
     Extension(
         "RIGHTS=kxte", "RFC 4314", "The rights that RFC 2086 did not know", needs=Needs.PROPERTIES

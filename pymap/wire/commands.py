@@ -37,6 +37,8 @@ __all__ = [
     "GenUrlAuth",
     "GetMetadata",
     "GetAcl",
+    "GetQuota",
+    "GetQuotaRoot",
     "Id",
     "Idle",
     "Language",
@@ -64,6 +66,7 @@ __all__ = [
     "Select",
     "SetMetadata",
     "SetAcl",
+    "SetQuota",
     "Sources",
     "StartTls",
     "Status",
@@ -365,6 +368,24 @@ class Message:
     content: bytes | Catenation = field(repr=False)
     flags: frozenset[Flag] = frozenset()
     internal_date: InternalDate | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GetQuota(Command):
+    root: str
+
+
+@dataclass(frozen=True, slots=True)
+class GetQuotaRoot(Command):
+    mailbox: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetQuota(Command):
+    """Resources by upper-case name, limits as the client gave them."""
+
+    root: str
+    limits: tuple[tuple[str, int], ...]
 
 
 @dataclass(frozen=True, slots=True)

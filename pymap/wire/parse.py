@@ -27,6 +27,7 @@ from pymap.wire.parse_fetch import fetch
 from pymap.wire.parse_list import list_, lsub, rlist, rlsub, status
 from pymap.wire.parse_metadata import getmetadata, setmetadata
 from pymap.wire.parse_notify import notify
+from pymap.wire.parse_quota import getquota, getquotaroot, setquota
 from pymap.wire.parse_search import search, sort, thread
 from pymap.wire.parse_select import examine, select
 from pymap.wire.parse_urlauth import gen_url_auth, reset_key, url_fetch
@@ -397,6 +398,9 @@ COMMANDS: dict[bytes, CommandSpec] = {
     b"NOTIFY": CommandSpec(notify, _AUTH),
     b"GETMETADATA": CommandSpec(getmetadata, _AUTH),
     b"SETMETADATA": CommandSpec(setmetadata, _AUTH),
+    b"GETQUOTA": CommandSpec(getquota, _AUTH),
+    b"GETQUOTAROOT": CommandSpec(getquotaroot, _AUTH),
+    b"SETQUOTA": CommandSpec(setquota, _AUTH),
     b"APPEND": CommandSpec(append, _AUTH),
     b"GENURLAUTH": CommandSpec(gen_url_auth, _AUTH),
     b"RESETKEY": CommandSpec(reset_key, _AUTH),

@@ -34,6 +34,8 @@ __all__ = [
     "ListRightsResponse",
     "MyRightsResponse",
     "NamespaceResponse",
+    "QuotaResponse",
+    "QuotaRootResponse",
     "Recent",
     "Response",
     "SearchResponse",
@@ -333,6 +335,30 @@ class MyRightsResponse(Response):
             mailbox(self.mailbox, utf8),
             astring(self.rights.encode("ascii")),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaResponse(Response):
+    """Each resource with its usage and its limit.   RFC 9208 4.2.1"""
+
+    root: str
+    resources: Sequence[tuple[str, int, int]]
+
+    def encode(self, utf8: bool) -> bytes:
+        words = " ".join(f"{name} {usage} {limit}" for name, usage, limit in self.resources)
+        return b"* QUOTA %b (%b)\r\n" % (astring(self.root.encode(), utf8), words.encode("ascii"))
+
+
+@dataclass(frozen=True, slots=True)
+class QuotaRootResponse(Response):
+    """RFC 9208 4.2.2"""
+
+    mailbox: str
+    roots: Sequence[str]
+
+    def encode(self, utf8: bool) -> bytes:
+        roots = b"".join(b" " + astring(root.encode(), utf8) for root in self.roots)
+        return b"* QUOTAROOT %b%b\r\n" % (mailbox(self.mailbox, utf8), roots)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from pymap.admin.proto.admin_grpc import MailboxesStub
 from pymap.admin.service import AdminService
 from pymap.backend.dict import DictMailbox
 from pymap.backend.errors import MailboxGone, OverQuota
+from pymap.config import ExtensionConfig
 from pymap.observer import Observer
 from pymap.wire.types import UidSet
 
@@ -171,6 +172,30 @@ async def test_a_store_that_is_full_says_so(
     given = [message(b"x") for _ in range(150)]
     failed = await fails(admin.mailboxes.Import, *requests(*given))
     assert failed[:2] == (Status.RESOURCE_EXHAUSTED, "OVERQUOTA")
+
+
+async def test_a_quota_counts_for_what_the_admin_service_adds_as_well(
+    start_admin: StartAdmin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "BATCH_MESSAGES", 2)
+    limits = ExtensionConfig(quota_messages=5, quota_mailboxes=2)
+    admin = await start_admin(extensions=limits)
+    given = [message(b"x") for _ in range(6)]
+    await admin.mailboxes.Import(requests(*given[:3]))
+    full = Status.RESOURCE_EXHAUSTED, "OVERQUOTA"
+    assert (await fails(admin.mailboxes.Import, *requests(*given[:3])))[:2] == full
+    assert (await status_of(admin, "INBOX")).messages == 5  # a batch of two had room
+    head = m.AppendRequest(head=m.AppendHead(user="demouser"))
+    assert (await fails(admin.mailboxes.Append, head, m.AppendRequest(content=b"x: y\r\n\r\n")))[
+        :2
+    ] == full
+    await admin.mailboxes.Create(m.MailboxCreateRequest(user="demouser", name="one"))
+    two = m.MailboxCreateRequest(user="demouser", name="two")
+    assert (await fails(admin.mailboxes.Create, two))[:2] == full
+    rename = m.MailboxRenameRequest(user="demouser", name="INBOX", new_name="two")
+    assert (await fails(admin.mailboxes.Rename, rename))[:2] == full
+    new = requests(message(b"x", mailbox="two"), create=True)
+    assert (await fails(admin.mailboxes.Import, *new))[:2] == full
 
 
 async def test_a_batch_ends_by_octets(

@@ -20,22 +20,25 @@ import trustme
 from maildir_store import maildir_of
 from redis_store import redis_of
 
-from pymap.backend.api import Backend
+from pymap.auth.authenticator import Authenticator
+from pymap.backend.api import Backend, User
 from pymap.backend.dict import DictBackend
+from pymap.config import AuthConfig
 from pymap.imap.server import serve
 
 from .wire import Wire
 
 USER, PASSWORD = "demouser", "demopass"
 FRIEND = "friend"
+MASTER = "master"
 
 Fill = Callable[[DictBackend], Backend]
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where a server listens, and how to trust it. The users are `USER` and `FRIEND`, with
-    `PASSWORD`."""
+    """Where a server listens, and how to trust it. The users are `USER`, `FRIEND` and `MASTER`, who may
+    act for the others; all have `PASSWORD`."""
 
     host: str
     port: int
@@ -73,10 +76,14 @@ class ServerThread(threading.Thread):
         local = DictBackend({USER: PASSWORD, FRIEND: PASSWORD})
         if self.fixture == "demo":
             local.add_demo(USER, PASSWORD)
-        async with serve(self.fill(local), tls_port=0, ssl_context=self.tls) as server:
+        local.users.add(User(MASTER, PASSWORD))
+        backend = self.fill(local)
+        logins = Authenticator(backend.users, AuthConfig(masters=frozenset({MASTER})))
+        async with serve(backend, tls_port=0, ssl_context=self.tls, authenticator=logins) as server:
             (host, port), (_, tls_port) = server.addresses
             self.place.set_result(Place(host, port, tls_port, self.ca))
             await asyncio.wrap_future(self.end)
+            await backend.users.delete(MASTER)  # all tests have one Redis for their users
 
     def stop(self) -> None:
         self.end.set_result(None)

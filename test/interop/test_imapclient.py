@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 import pytest
 from imapclient import DELETED, FLAGGED, SEEN, IMAPClient
 from imapclient.exceptions import IMAPClientError, InvalidCriteriaError, LoginError
+from imapclient.imapclient import Quota
 from imapclient.response_types import Address
 
 from .conftest import FRIEND, PASSWORD, USER, Place
@@ -44,10 +45,9 @@ def test_capabilities_before_and_after_login(server: Place) -> None:
             "ID",
             "METADATA",
             "ACL",
+            "QUOTA",
         ):
             assert client.has_capability(name), name
-        for name in ("QUOTA",):
-            assert not client.has_capability(name), name
 
 
 def test_login_plain_login_and_failure(server: Place) -> None:
@@ -252,9 +252,16 @@ def test_sort_and_thread(server: Place) -> None:
         assert sorted(uid for thread in threads for uid in thread) == [1, 2, 3]
 
 
-def test_quota_is_refused_by_the_client(server: Place) -> None:
-    with session(server) as client, pytest.raises(IMAPClientError, match="not support"):
-        client.get_quota()
+def test_quota(server: Place) -> None:
+    with session(server) as client:
+        roots, quotas = client.get_quota_root("INBOX")
+        assert (roots.mailbox, roots.quota_roots) == ("INBOX", [USER])
+        assert [(q.quota_root, q.resource, q.usage, q.limit) for q in quotas] == [
+            (USER, "MAILBOX", 1, 10000)
+        ]
+        assert client.get_quota("INBOX") == quotas
+        with pytest.raises(IMAPClientError, match="master"):
+            client.set_quota([Quota(USER, "STORAGE", 0, 512)])
 
 
 def test_copy_move_and_expunge(server: Place) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from .conftest import FRIEND, PASSWORD, USER, Place
+from .conftest import FRIEND, MASTER, PASSWORD, USER, Place
 from .messages import message
 
 
@@ -151,13 +151,6 @@ def test_sort_and_thread(server: Place) -> None:
         assert ok(client.thread("REFERENCES", "UTF-8", "ALL")) == [b"(1 2)(3)"]
 
 
-def test_quota_is_not_there(server: Place) -> None:
-    with session(server, None) as client:
-        assert "QUOTA" not in client.capabilities
-        with pytest.raises(client.error, match="BAD"):
-            client.getquotaroot("INBOX")
-
-
 def test_acl(server: Place) -> None:
     with session(server, None) as client:
         assert ok(client.myrights("INBOX")) == [b"INBOX lrswipkxteacd"]
@@ -178,6 +171,23 @@ def test_acl(server: Place) -> None:
         assert client.setacl("nosuch", FRIEND, "lr")[0] == "NO"
         with pytest.raises(client.error, match="BAD"):
             client.setacl("INBOX", FRIEND, "lrQ")
+
+
+def test_quota(server: Place) -> None:
+    with session(server, None) as client, imaplib.IMAP4(server.host, server.port) as master:
+        ok(client.capability())
+        roots, quotas = ok(client.getquotaroot("INBOX"))
+        assert roots == [b"INBOX demouser"]
+        assert quotas == [b"demouser (MAILBOX 1 10000)"]
+        assert client.setquota(USER, "(STORAGE 1)")[0] == "NO"
+        ok(master.login(f'"{USER}*{MASTER}"', PASSWORD))
+        assert ok(master.setquota(USER, "(STORAGE 2 MESSAGE 3)")) == [
+            b"demouser (STORAGE 0 2 MESSAGE 0 3 MAILBOX 1 10000)"
+        ]
+        append(client, 0)
+        assert ok(client.getquota(USER)) == [b"demouser (STORAGE 1 2 MESSAGE 1 3 MAILBOX 1 10000)"]
+        answer, (text,) = client.append("INBOX", None, None, b"x" * 3000)
+        assert (answer, text[:11]) == ("NO", b"[OVERQUOTA]")
 
 
 def test_store_replaces_adds_and_removes(server: Place) -> None:

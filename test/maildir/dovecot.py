@@ -105,10 +105,16 @@ namespace others {{
 
 class Dovecot:
     def __init__(
-        self, base: Path, mail: Path, layout: str, owner: pwd.struct_passwd, acl: bool = False
+        self,
+        base: Path,
+        mail: Path,
+        layout: str,
+        owner: pwd.struct_passwd,
+        acl: bool = False,
+        more: str = "",
     ) -> None:
         """`base` is for its own files, `mail` holds USER/Maildir, in `layout` ``++`` or ``fs``. With
-        `acl` users see what others share with them."""
+        `acl` users see what others share with them; `more` stands behind the configuration."""
         if not DOVECOT.exists():
             pytest.fail(
                 f"{DOVECOT} is not there (Debian package dovecot-imapd); scripts/test installs it"
@@ -131,6 +137,7 @@ class Dovecot:
                 rootless=rootless,
             )
             + (ACL.format(mail=mail, layout=":LAYOUT=fs" if layout == "fs" else "") if acl else "")
+            + more
         )
         with (base / "out").open("wb") as out:
             self.popen = subprocess.Popen(

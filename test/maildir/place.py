@@ -102,9 +102,9 @@ class Place:
             patch.setattr(sys, "executable", str(script))
             yield
 
-    async def dovecot(self, acl: bool = False) -> Dovecot:
+    async def dovecot(self, acl: bool = False, more: str = "") -> Dovecot:
         base = self.base / f"dovecot{len(self.started)}"
-        server = Dovecot(base, self.mail, self.layout, OWNER, acl)
+        server = Dovecot(base, self.mail, self.layout, OWNER, acl, more)
         self.started.append(server)
         await server.ready()
         return server

@@ -37,7 +37,9 @@ def endpoint(request: pytest.FixtureRequest) -> EndpointFactory:
     factory = request.getfixturevalue("imap_server")
 
     async def inside(fixture: str, extensions: ExtensionConfig) -> Endpoint:
-        server = await factory(fixture, store=request.param, others=OTHERS, extensions=extensions)
+        server = await factory(
+            fixture, store=request.param, others=OTHERS, extensions=extensions, master="master"
+        )
         return Endpoint(*server.addresses[0])
 
     return inside

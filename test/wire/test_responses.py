@@ -57,6 +57,13 @@ RESPONSES = [
      b'* GENURLAUTH "imap://a@h/x/;UID=1" "a\\"b"\r\n'),
     (r.UidBatches("a1", []), b'* UIDBATCHES (TAG "a1")\r\n'),
     # RFC 2342 5
+    # RFC 9208 4.2
+    (r.QuotaResponse("#user/alice", [("STORAGE", 54, 111), ("MESSAGE", 42, 1000)]),
+     b"* QUOTA #user/alice (STORAGE 54 111 MESSAGE 42 1000)\r\n"),
+    (r.QuotaResponse("", []), b'* QUOTA "" ()\r\n'),
+    (r.QuotaRootResponse("INBOX", [""]), b'* QUOTAROOT INBOX ""\r\n'),
+    (r.QuotaRootResponse("comp.mail.mime", []), b"* QUOTAROOT comp.mail.mime\r\n"),
+    (r.QuotaRootResponse("INBOX", ["a b", "x"]), b'* QUOTAROOT INBOX "a b" x\r\n'),
     (r.NamespaceResponse("/"), b'* NAMESPACE (("" "/")) NIL NIL\r\n'),
     (r.NamespaceResponse(".", "Other Users."),
      b'* NAMESPACE (("" ".")) (("Other Users." ".")) NIL\r\n'),
@@ -126,6 +133,14 @@ RESPONSES = [
 def test_response(response: r.Response, octets: bytes) -> None:
     assert response.encode(utf8=False) == octets
     assert response.encode(utf8=True) == octets
+
+
+def test_quotas_beyond_ascii() -> None:
+    quota, root = r.QuotaResponse("ä", [("MESSAGE", 1, 2)]), r.QuotaRootResponse("ä", ["ä"])
+    assert quota.encode(utf8=False) == b"* QUOTA {2}\r\n\xc3\xa4 (MESSAGE 1 2)\r\n"
+    assert quota.encode(utf8=True) == b'* QUOTA "\xc3\xa4" (MESSAGE 1 2)\r\n'
+    assert root.encode(utf8=False) == b"* QUOTAROOT &AOQ- {2}\r\n\xc3\xa4\r\n"
+    assert root.encode(utf8=True) == b'* QUOTAROOT "\xc3\xa4" "\xc3\xa4"\r\n'
 
 
 def test_every_response_is_in_the_table() -> None:
