@@ -88,8 +88,8 @@ async def create_mailbox(
     special_use: Sequence[str] = (),
     owner: Account | None = None,
 ) -> tuple[str, Mailbox]:
-    """Returns also the name that it got. `owner` is whose account it counts for, if another's. Raises
-    OverQuota.   RFC 9051 6.3.4, RFC 6154 3"""
+    """Returns also the name that it got. `owner` is whose account it counts for, if not this one.
+    Raises OverQuota.   RFC 9051 6.3.4, RFC 6154 3"""
     name = check_name(name, limits)
     by_folded = {use.lower(): use for use in _SPECIAL_USES}
     try:
