@@ -15,6 +15,7 @@ from __future__ import annotations
 import hmac
 from hashlib import sha256
 from secrets import token_bytes
+from urllib.parse import quote
 
 from pymap.backend.api import Mailbox
 from pymap.backend.errors import CannotDo, MailboxGone, MailboxNotFound
@@ -112,7 +113,8 @@ async def _remove_keys(session: Session) -> None:
 
 
 def _name(user: str) -> str:
-    return f"urlauth/{user}"
+    # As annotations name users: keys of properties have no control characters.
+    return f"urlauth/{quote(user, safe='', errors='surrogatepass')}"
 
 
 async def key_of(mailbox: Mailbox, user: str) -> bytes | None:
