@@ -6,13 +6,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from typing import NamedTuple
 
 from pymap.backend.api import Account, Listing
 from pymap.backend.errors import BackendError
 
 log = logging.getLogger("pymap.watched")
 
-__all__ = ["WatchedAccount", "WatchedAccounts"]
+__all__ = ["Annotated", "WatchedAccount", "WatchedAccounts"]
 
 RETRY_S = 1.0
 
@@ -69,6 +70,16 @@ class WatchedAccount:
                 await self._manager.__aexit__(None, None, None)
 
 
+class Annotated(NamedTuple):
+    """Annotations that somebody has changed. `by` is who did it, for himself to know; `mailbox` is
+    an id, None for the server's."""
+
+    by: object
+    user: str
+    mailbox: str | None
+    entries: tuple[str, ...]
+
+
 class WatchedAccounts:
     """The watched accounts of a backend, by user; one that no session listens to is left."""
 
@@ -76,6 +87,13 @@ class WatchedAccounts:
         """`enter` is `Backend.account`, or what stands for it."""
         self._enter = enter
         self._watched: dict[str, WatchedAccount] = {}
+        self.annotation_listeners: set[Callable[[Annotated], None]] = set()
+        """Called after each change of annotations in this process. What others do is not told of:
+        stores have nothing that would wake us."""
+
+    def annotated(self, change: Annotated) -> None:
+        for listener in tuple(self.annotation_listeners):
+            listener(change)
 
     async def listen(self, user: str, listener: Callable[[], None]) -> WatchedAccount:
         """Call `listener` after each change of names, until `unlisten`. Raises BackendError."""

@@ -65,8 +65,14 @@ class Interests:
 
     def __bool__(self) -> bool:
         """Whether there is anything to tell of other mailboxes than the selected one."""
-        found = (self._all, self._subscribed, *self._named.values(), *self._subtrees.values())
-        return any(found)
+        return any(self._groups())
+
+    def any(self, event: Event) -> bool:
+        """Whether that event is asked for, of whatever mailbox."""
+        return any(event in events for events in self._groups() if events)
+
+    def _groups(self) -> tuple[Events | None, ...]:
+        return self._all, self._subscribed, *self._named.values(), *self._subtrees.values()
 
     def of(self, name: str, subscribed: bool) -> Events:
         """The events of a mailbox, existing or not. The cost is in the levels of its name."""

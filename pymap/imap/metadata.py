@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from pymap.backend.api import Properties
+from pymap.backend.api import Mailbox, Properties
 from pymap.backend.errors import BackendError, CannotDo, NoPermission
 from pymap.imap.annotations import Values, read, read_both, write
 from pymap.imap.filters import check_filter
@@ -47,7 +47,8 @@ async def _known(session: Session, mailbox: str) -> Values:
     """All that this client may see of a mailbox, or of the server."""
     user = _user(session)
     if mailbox != SERVER:
-        return await read_both(await _of_mailbox(session, mailbox), user)
+        found = await _mailbox(session, mailbox)
+        return await read_both(_existing(found.properties), user)
     private, shared = _of_server(session)
     known = {**await read(private, "private", user), **await read(shared, "shared", user)}
     if session.extensions.admin_contact:
@@ -90,7 +91,9 @@ async def set_metadata(session: Session, command: SetMetadata) -> Done:
     session.require("METADATA")
     values, user, limits = dict(command.values), _user(session), session.limits
     if command.mailbox != SERVER:
-        await write(await _of_mailbox(session, command.mailbox), values, user, limits)
+        mailbox = await _mailbox(session, command.mailbox)
+        await write(_existing(mailbox.properties), values, user, limits)
+        session.annotated(mailbox, values)
         return Done("SETMETADATA completed")
     if ADMIN in values:
         raise Refused("NOPERM", "The administrator says that")  # RFC 5464 3.2.1.1: read-only
@@ -110,6 +113,7 @@ async def set_metadata(session: Session, command: SetMetadata) -> Done:
         if before:
             await write(private, before, user, limits)
         raise
+    session.annotated(None, values)
     return Done("SETMETADATA completed")
 
 
@@ -118,12 +122,13 @@ def _user(session: Session) -> str:
     return session.user
 
 
-async def _of_mailbox(session: Session, name: str) -> Properties:
+async def _mailbox(session: Session, name: str) -> Mailbox:
+    """Whose annotations this user may read and set.   RFC 5464 3.3"""
     mailbox = await session.authenticated().open(name)
     need(mailbox, "l")
     if mailbox.rights.isdisjoint("rswip"):
-        raise NoPermission  # RFC 5464 3.3
-    return _existing(mailbox.properties)
+        raise NoPermission
+    return mailbox
 
 
 def _of_server(session: Session) -> tuple[Properties, Properties]:

@@ -24,7 +24,7 @@ from pymap.backend.api import Listing, MailboxStatus
 from pymap.backend.errors import BackendError, MailboxGone, MailboxNotFound
 from pymap.backend.opened import OpenMailbox
 from pymap.backend.rights import NO_RIGHTS
-from pymap.backend.watched import WatchedAccount
+from pymap.backend.watched import Annotated, WatchedAccount
 from pymap.imap.fetch import send_new
 from pymap.imap.guarded import bare
 from pymap.imap.interests import Interests, Selected
@@ -49,6 +49,7 @@ log = logging.getLogger("pymap.session")
 RETRY_S = 1.0
 BREATH = 50  # mailboxes looked at until others get their turn
 OVERFLOW = "NOTIFICATIONOVERFLOW"
+_ANNOTATIONS = (Event.MAILBOX_METADATA_CHANGE, Event.SERVER_METADATA_CHANGE)
 EMPTY = MailboxStatus(0, 0, 0, 0, 0, 0, uid_next=1, modseq=0)
 
 
@@ -73,8 +74,8 @@ class _Followed:
 
 class Notified:
     __slots__ = (
-        "_account", "_denied", "_followed", "_incomplete", "_listing", "_retry", "_user", "_view",
-        "dirty", "interests", "own_messages", "own_names", "session",
+        "_account", "_denied", "_followed", "_incomplete", "_listing", "_notes", "_retry", "_user",
+        "_view", "dirty", "interests", "own_messages", "own_names", "session",
     )  # fmt: skip
 
     def __init__(self, session: Session, groups: Sequence[EventGroup]) -> None:
@@ -91,6 +92,7 @@ class Notified:
         self._listing = Listing(frozenset(), frozenset())
         self._followed: dict[str, _Followed] = {}
         self._denied: set[str] = set()  # may be listed, but not read
+        self._notes: dict[str | None, dict[str, None]] = {}  # entries that changed, by mailbox id
         self._incomplete = False  # some mailbox could not be opened
         self._view: MailboxView | None = None  # whose mailbox is listened to
         self._retry: asyncio.TimerHandle | None = None
@@ -116,6 +118,8 @@ class Notified:
             return
         account = await self.session.watched_accounts.listen(self._user, self.wake)
         self._account, self._listing = account, account.listing
+        if any(map(self.interests.any, _ANNOTATIONS)):
+            self.session.watched_accounts.annotation_listeners.add(self._annotated)
         await self._follow(first=True)
         if not tell_status:
             return
@@ -136,8 +140,10 @@ class Notified:
             followed.opened.unlisten(followed.changed)
         self._followed.clear()
         self.dirty.clear()
+        self._notes.clear()
         if self._account is not None:
             self._account = None
+            self.session.watched_accounts.annotation_listeners.discard(self._annotated)
             await self.session.watched_accounts.unlisten(self._user, self.wake)
 
     async def _give_up(self) -> None:
@@ -195,6 +201,7 @@ class Notified:
                 await account.pull()
             if account.listing is not self._listing or self._incomplete:
                 await self._tell_names(account)
+            self._tell_notes()
         dirty, self.dirty = self.dirty, {}
         try:
             for at, followed in enumerate(tuple(dirty), 1):
@@ -331,6 +338,33 @@ class Notified:
             items.append("HIGHESTMODSEQ")
         shown = [(item, str(values[item])) for item in items]
         session.send(r.StatusResponse(session.shown(followed.name), shown))
+
+    # -- annotations --
+
+    def _annotated(self, change: Annotated) -> None:
+        """Private ones are those of the user who has changed them."""
+        if change.by is self.session:
+            return
+        own = change.user == self._user
+        entries = [entry for entry in change.entries if own or entry.startswith("/shared/")]
+        if entries:
+            self._notes.setdefault(change.mailbox, {}).update(dict.fromkeys(entries))
+            self.wake()
+
+    def _tell_notes(self) -> None:
+        """The names alone, as RFC 5464 4.4.2 has it; there is no need for ENABLE.   RFC 5465 5.6,
+        5.7"""
+        notes, self._notes = self._notes, {}
+        if not notes:
+            return
+        session, listing = self.session, self._here()
+        entries = list(notes.pop(None, ()))
+        if entries and self.interests.any(Event.SERVER_METADATA_CHANGE):
+            session.send(r.MetadataChanged("", entries))
+        for info in sorted(i for i in listing.mailboxes if i.id in notes):
+            wanted = self.interests.of(info.name, info.name in listing.subscriptions)
+            if Event.MAILBOX_METADATA_CHANGE in wanted:
+                session.send(r.MetadataChanged(session.shown(info.name), list(notes[info.id])))
 
     # -- names --
 

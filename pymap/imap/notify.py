@@ -15,13 +15,18 @@ SUPPORTED = (
     Event.SUBSCRIPTION_CHANGE,
 )  # fmt: skip
 
+ANNOTATIONS = (Event.MAILBOX_METADATA_CHANGE, Event.SERVER_METADATA_CHANGE)
+
 
 async def notify(session: Session, command: Notify) -> Done:
     """RFC 5465 3.1. What fails leaves the last NOTIFY in force."""
+    # "support for this event type is REQUIRED" where METADATA is offered: RFC 5465 5.6, 5.7.
+    annotations = session.backend.properties("server") is not None
+    supported = (*SUPPORTED, *ANNOTATIONS) if annotations else SUPPORTED
     for group in command.groups:
-        if group.unknown or not group.events <= set(SUPPORTED):
+        if group.unknown or not group.events <= set(supported):
             # NO, not BAD, and the names of all that are supported.
-            names = " ".join(event.value for event in SUPPORTED)
+            names = " ".join(event.value for event in supported)
             raise Refused(f"BADEVENT ({names})", "There are other events only")
         check_offered(session, group.fetch)
     fresh = Notified(session, command.groups)

@@ -14,7 +14,7 @@ written.
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from time import perf_counter
@@ -26,7 +26,7 @@ from pymap.backend.api import Account, Backend, Mailbox
 from pymap.backend.errors import FAULTS, BackendError, MailboxGone
 from pymap.backend.opened import OpenMailboxes
 from pymap.backend.quota import Quotas
-from pymap.backend.watched import WatchedAccounts
+from pymap.backend.watched import Annotated, WatchedAccounts
 from pymap.config import ExtensionConfig
 from pymap.imap.columns import flag_lines
 from pymap.imap.languages import Language
@@ -497,6 +497,12 @@ class Session:
         """A command of this client has brought messages into a mailbox."""
         if self.notified is not None:
             self.notified.own_messages[target.id] = uids
+
+    def annotated(self, mailbox: Mailbox | None, entries: Iterable[str]) -> None:
+        """A command of this client has changed annotations of a mailbox, or of the server."""
+        mailbox_id = None if mailbox is None else mailbox.id
+        change = Annotated(self, self.user or "", mailbox_id, tuple(entries))
+        self.watched_accounts.annotated(change)
 
     async def pause_after(self, ranges: int) -> None:
         """Let others have their turn behind a step over a set of so many ranges, if that took

@@ -30,6 +30,7 @@ __all__ = [
     "IdResponse",
     "LanguageResponse",
     "ListResponse",
+    "MetadataChanged",
     "MetadataResponse",
     "ListRightsResponse",
     "MyRightsResponse",
@@ -280,6 +281,19 @@ class MetadataResponse(Response):
     def encode(self, utf8: bool) -> bytes:
         pairs = [b"%b %b" % (astring(name.encode()), nstring(value)) for name, value in self.values]
         return b"* METADATA %b (%b)\r\n" % (mailbox(self.mailbox, utf8), b" ".join(pairs))
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataChanged(Response):
+    """Names of entries of a mailbox, or with "" of the server, that have changed; at least
+    one.   RFC 5464 4.4.2"""
+
+    mailbox: str
+    entries: Sequence[str]
+
+    def encode(self, utf8: bool) -> bytes:
+        names = b" ".join(astring(entry.encode()) for entry in self.entries)
+        return b"* METADATA %b %b\r\n" % (mailbox(self.mailbox, utf8), names)
 
 
 @dataclass(frozen=True, slots=True)

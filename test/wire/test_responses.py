@@ -98,6 +98,9 @@ RESPONSES = [
     # RFC 5464 4.4.1
     (r.MetadataResponse("", [("/shared/comment", b"Shared comment")]),
      b'* METADATA "" (/shared/comment "Shared comment")\r\n'),
+    (r.MetadataChanged("", ["/shared/comment"]), b'* METADATA "" /shared/comment\r\n'),
+    (r.MetadataChanged("a b", ["/shared/a b", "/private/c"]),
+     b'* METADATA "a b" "/shared/a b" /private/c\r\n'),
     (r.MetadataResponse("a b", [("/shared/a b", None), ("/private/c", b""), ("/x", b"a\0"),
                                 ("/y", b"\xff\r\n")]),
      b'* METADATA "a b" ("/shared/a b" NIL /private/c "" /x ~{2}\r\na\0 /y {3}\r\n\xff\r\n)\r\n'),
