@@ -11,7 +11,7 @@ from pymap.backend.quota import Quotas
 from pymap.imap.annotations import copy_all
 from pymap.imap.guarded import move, need
 from pymap.imap.session import Done, Session
-from pymap.imap.sharing import OTHERS, SharedAccount
+from pymap.imap.sharing import OTHERS, SharedAccount, owner_of_new
 from pymap.limits import Limits
 from pymap.wire import responses as r
 from pymap.wire.commands import (
@@ -81,22 +81,16 @@ async def open_target(session: Session, name: str) -> Mailbox:
 
 
 async def create_mailbox(
-    account: Account,
-    quotas: Quotas,
-    limits: Limits,
-    name: str,
-    special_use: Sequence[str] = (),
-    owner: Account | None = None,
+    account: Account, quotas: Quotas, limits: Limits, name: str, special_use: Sequence[str] = ()
 ) -> tuple[str, Mailbox]:
-    """Returns also the name that it got. `owner` is whose account it counts for, if not this one.
-    Raises OverQuota.   RFC 9051 6.3.4, RFC 6154 3"""
+    """Returns also the name that it got. Raises OverQuota.   RFC 9051 6.3.4, RFC 6154 3"""
     name = check_name(name, limits)
     by_folded = {use.lower(): use for use in _SPECIAL_USES}
     try:
         uses = tuple(by_folded[use.lower()] for use in special_use)
     except KeyError as error:
         raise Refused("USEATTR", "Unknown special use") from error
-    await quotas.check_mailbox(owner or account)
+    await quotas.check_mailbox(await owner_of_new(account, name))
     return name, await account.create(name, uses)
 
 
@@ -119,7 +113,10 @@ async def rename_mailbox(
     """Only that of INBOX makes a mailbox more. Raises OverQuota.   RFC 9051 6.3.6"""
     new_name = check_name(new_name, limits)
     if name == INBOX:
-        await quotas.check_mailbox(account)
+        owner = await owner_of_new(account, new_name)
+        if isinstance(account, SharedAccount) and owner is not account.own:
+            raise CannotDo("A mailbox stays in its account")
+        await quotas.check_mailbox(owner)
         return await _rename_inbox(account, new_name)
     if new_name == name:
         raise MailboxExists
@@ -154,7 +151,6 @@ async def create(session: Session, command: Create) -> Done:
         session.limits,
         command.mailbox,
         command.special_use,
-        await session.owner(command.mailbox),
     )
     shown = session.shown(name)
     if session.rev2 and command.supplied.removesuffix(session.delimiter) != shown:

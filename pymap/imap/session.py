@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from pymap.auth.authenticator import Authenticator, Login
 from pymap.auth.channel import Channel
 from pymap.backend.api import Account, Backend, Mailbox
-from pymap.backend.errors import FAULTS, BackendError, MailboxGone
+from pymap.backend.errors import FAULTS, BackendError, MailboxGone, MailboxNotFound
 from pymap.backend.opened import OpenMailboxes
 from pymap.backend.quota import Quotas
 from pymap.backend.watched import Annotated, WatchedAccounts
@@ -329,6 +329,14 @@ class Session:
     async def owner(self, name: str) -> Account:
         """The account that a mailbox of that name counts for. Raises MailboxNotFound."""
         return (await self.place(name)).account
+
+    async def owns_selected(self, owner: Account) -> bool:
+        """Whether the selected mailbox counts for that account, so that moving its messages adds
+        nothing there. One that its owner has ceased to share meanwhile does not."""
+        try:
+            return await self.owner(self.mailbox_name) is owner
+        except MailboxNotFound:
+            return False
 
     def sharing(self) -> SharedAccount:
         """The same, where ACL is offered: `require` has said so."""

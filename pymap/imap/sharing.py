@@ -51,7 +51,7 @@ from pymap.imap.guarded import Guarded, need_right
 from pymap.limits import Limits
 from pymap.wire.types import fold_inbox
 
-__all__ = ["LOOK_S", "OTHERS", "Place", "SharedAccount", "enter_account"]
+__all__ = ["LOOK_S", "OTHERS", "Place", "SharedAccount", "enter_account", "owner_of_new"]
 
 log = logging.getLogger("pymap.session")
 
@@ -87,6 +87,14 @@ async def enter_account(backend: Backend, user: str, limits: Limits) -> AsyncIte
             yield account
         finally:
             await account.close()
+
+
+async def owner_of_new(account: Account, name: str) -> Account:
+    """The account that a mailbox of that name counts for once it is made. Raises what making it does
+    if it may not be made: who may not, does not learn what its owner has room for."""
+    if not isinstance(account, SharedAccount):
+        return account
+    return (await account.place_for(name)).account
 
 
 class SharedAccount(Account):
@@ -242,6 +250,12 @@ class SharedAccount(Account):
         if place.account is not self.own:
             raise NoPermission
         return {}
+
+    async def place_for(self, name: str) -> Place:
+        """Where a mailbox of that name would come to be. Raises NoPermission, MailboxNotFound."""
+        place = await self.place(name)
+        await self._may_create(place, name)
+        return place
 
     async def delete(self, name: str) -> None:
         place = await self.place(name)
