@@ -50,7 +50,7 @@ CREATE TABLE subscriptions (user TEXT, name TEXT, PRIMARY KEY (user, name));
 CREATE TABLE messages (mailbox INTEGER REFERENCES mailboxes ON DELETE CASCADE, uid INTEGER,
     modseq INTEGER, flags TEXT, size INTEGER, date INTEGER, zone INTEGER, saved INTEGER,
     email_id TEXT, content BLOB, envelope BLOB, bodystructure BLOB, parts BLOB,
-    header_size INTEGER, PRIMARY KEY (mailbox, uid));
+    header_size INTEGER, summary BLOB, preview BLOB, PRIMARY KEY (mailbox, uid));
 CREATE TABLE expunged (mailbox INTEGER REFERENCES mailboxes ON DELETE CASCADE, uid INTEGER,
     modseq INTEGER, PRIMARY KEY (mailbox, uid));
 CREATE INDEX changes ON messages (mailbox, modseq);
@@ -176,7 +176,7 @@ class SqliteMailbox(Mailbox):
 
     @transaction
     def digests(self, db: Connection, uids: Sequence[int]) -> Sequence[Digest | None]:
-        columns = "uid, envelope, bodystructure, parts, header_size"
+        columns = "uid, envelope, bodystructure, parts, header_size, summary, preview"
         found = {uid: Digest(*row) for uid, *row in self._select(db, columns, UidSet.of(*uids))}
         return [found.get(uid) for uid in uids]
 

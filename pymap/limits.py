@@ -85,6 +85,8 @@ class Limits:
     """Between commands, and inside IDLE. RFC 9051 5.4: at least 30 minutes."""
     write_timeout_s: float = 5 * 60
     """A client that reads nothing for so long while an answer waits is cut off."""
+    summaries: int = 64 * MIB
+    """What SORT and THREAD compare, kept for the mailboxes that were sorted last."""
     receive_buffer: int = 64 * KIB
     """Octets that may wait behind a running command before reading pauses."""
     connections: int = 15_000

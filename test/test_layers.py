@@ -55,7 +55,7 @@ LAYERS: dict[str, list[str]] = {
     "pymap.imap": [
         "pymap.wire", "pymap.mime", "pymap.auth", "pymap.tls", "pymap.observer",
         "pymap.backend.api", "pymap.backend.errors", "pymap.backend.index", "pymap.backend.opened",
-        "pymap.backend.quota", "pymap.backend.rights", "pymap.backend.watched",
+        "pymap.backend.quota", "pymap.backend.rights", "pymap.backend.summaries", "pymap.backend.watched",
     ],
     "pymap.auth": ["pymap.backend.api", "pymap.backend.errors"],
     # The concrete stores: dict, maildir, redis, and those of others.
@@ -79,9 +79,10 @@ LAYERS: dict[str, list[str]] = {
     "pymap.backend.conformance_search": [
         "pymap.backend.api", "pymap.wire.search", "pymap.wire.types",
     ],
+    "pymap.backend.summaries": ["pymap.backend.api"],
     "pymap.backend.opened": [
-        "pymap.backend.index", "pymap.backend.api", "pymap.backend.errors", "pymap.wire.types",
-        "pymap.mime",
+        "pymap.backend.index", "pymap.backend.summaries", "pymap.backend.api",
+        "pymap.backend.errors", "pymap.wire.types",
     ],
     "pymap.backend.quota": ["pymap.backend.api", "pymap.backend.errors"],
     "pymap.backend.index": [

@@ -338,6 +338,12 @@ class Mailbox(ABC):
                 found.append(None)
         return found
 
+    async def summaries(self, uids: Sequence[int]) -> Sequence[bytes | None]:
+        """`Digest.summary` of each, in the order asked, None for a message that is gone. SORT and
+        THREAD ask for all messages of a mailbox, thousands at a time: a store that has a way to go
+        should bring these without the rest. The engine keeps them for a while."""
+        return [made and made.summary for made in await self.digests(uids)]
+
     async def headers(self, uids: Sequence[int]) -> Sequence[bytes | None]:
         """The header block of each, with the blank line that ends it; None if it is gone."""
         found: list[bytes | None] = []
@@ -355,8 +361,8 @@ class Mailbox(ABC):
 
         Asked for the keys that need a message's octets, one at a time: `Header`, `Date` of
         DateKey.SENT, `InBody`, `Text` of `pymap.wire.search`. A text matches anywhere in a
-        word, without case (RFC 9051 6.4.4); what does not match by that rule may be among
-        `uids` only if not `exact`, and what does must be.
+        word, as `mime.casemap` compares (i;unicode-casemap, RFC 5255 4.2); what does not match by
+        that rule may be among `uids` only if not `exact`, and what does must be.
         """
         return None
 

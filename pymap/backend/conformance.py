@@ -234,6 +234,7 @@ class BackendConformance(
         (uid,) = await inbox.append([new_message(content)])
         made = digest(content)
         assert list(await inbox.digests([uid])) == [made]
+        assert list(await inbox.summaries([uid])) == [made.summary]
         assert list(await inbox.headers([uid])) == [content[: made.header_size]]
 
     async def test_derived_data_comes_in_the_order_asked_for(self, inbox: Mailbox) -> None:
@@ -243,9 +244,13 @@ class BackendConformance(
         assert gone is None
         assert first == digest(await inbox.content(three))
         assert second == digest(await inbox.content(one))
+        assert list(await inbox.summaries([three, two, one])) == [
+            first.summary, None, second.summary,
+        ]  # fmt: skip
         headers = await inbox.headers([three, two, one])
         assert list(headers) == [b"Subject: 2\r\n\r\n", None, b"Subject: 0\r\n\r\n"]
         assert list(await inbox.digests([])) == []
+        assert list(await inbox.summaries([])) == []
         assert list(await inbox.headers([])) == []
 
     async def test_content_of_what_is_gone_is_expunged(self, inbox: Mailbox) -> None:
@@ -547,6 +552,9 @@ class BackendConformance(
             assert await other.content(target) == await inbox.content(source)
         assert list(await other.digests(list(copied.target))) == list(
             await inbox.digests(list(copied.source))
+        )
+        assert list(await other.summaries(list(copied.target))) == list(
+            await inbox.summaries(list(copied.source))
         )
         assert await inbox.snapshot() == before  # nothing happened here
 

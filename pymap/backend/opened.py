@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
 
 from pymap.backend.api import Changes, Mailbox
 from pymap.backend.errors import BackendError, MailboxGone
 from pymap.backend.index import MessageIndex
-from pymap.mime.summary import Summary
+from pymap.backend.summaries import Summaries
 from pymap.wire.types import NO_UIDS, UidSet
 
 log = logging.getLogger("pymap.opened")
@@ -31,18 +31,17 @@ class OpenMailbox:
     """
 
     __slots__ = (
-        "__weakref__", "_filled", "_heard", "_lock", "_watcher", "index", "mailbox", "rekeyed",
-        "summaries",
+        "__weakref__", "_filled", "_heard", "_lock", "_summaries", "_watcher", "index", "mailbox",
+        "rekeyed",
     )  # fmt: skip
 
-    def __init__(self, mailbox: Mailbox) -> None:
+    def __init__(self, mailbox: Mailbox, summaries: Summaries | None = None) -> None:
         self.mailbox = mailbox
         self.index = mailbox.index if mailbox.index is not None else MessageIndex(modseq=0)
         self._filled = mailbox.index is not None
-        self.summaries: dict[int, Summary] = {}
-        """What SORT and THREAD compare, by UID, of the messages that were asked for."""
         self.rekeyed: Counter[str] = Counter()
         """How often a user has made the key of URLAUTH anew since the mailbox was opened."""
+        self._summaries = Summaries() if summaries is None else summaries
         self._lock = asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
         self._heard = 0  # the modseq that `_watch` knows of without columns
@@ -103,12 +102,9 @@ class OpenMailbox:
         for listener in tuple(self.index.listeners):
             listener()
 
-    def forget_summaries(self) -> None:
-        """Of messages that are gone, once they are as many as those that are there."""
-        uids = self.index.uids
-        if len(self.summaries) > 2 * len(uids) + 1000:
-            known = self.summaries
-            self.summaries = {uid: known[uid] for uid in uids if uid in known}
+    async def summaries(self, uids: Sequence[int], email_ids: Sequence[str]) -> list[bytes]:
+        """What SORT and THREAD compare of some messages, in the order asked."""
+        return await self._summaries.read(self.mailbox, uids, email_ids)
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call `listener` after each change, until `unlisten`."""
@@ -151,7 +147,8 @@ class OpenMailbox:
 class OpenMailboxes:
     """The open mailboxes of a backend, by id; one that no session holds is forgotten."""
 
-    def __init__(self) -> None:
+    def __init__(self, summaries: Summaries | None = None) -> None:
+        self._summaries = Summaries() if summaries is None else summaries
         self._open: WeakValueDictionary[str | int, OpenMailbox] = WeakValueDictionary()
 
     def get(self, mailbox: Mailbox) -> OpenMailbox:
@@ -160,5 +157,5 @@ class OpenMailboxes:
         key = mailbox.id if mailbox.index is None else id(mailbox.index)
         found = self._open.get(key)
         if found is None or found.index.gone:
-            self._open[key] = found = OpenMailbox(mailbox)
+            self._open[key] = found = OpenMailbox(mailbox, self._summaries)
         return found

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, compress
-from operator import attrgetter
 from typing import NamedTuple, cast
 
 from pymap import mime
@@ -52,10 +51,12 @@ class _Plan(NamedTuple):
 
     columns: list[Column]
     digests: list[FetchItem]
-    """Need what is derived from the message: ENVELOPE, BODYSTRUCTURE."""
+    """Need what is derived from the message: ENVELOPE, BODYSTRUCTURE, PREVIEW, X-GM-THRID."""
     headers: list[FetchItem]
     contents: list[FetchItem]
     sets_seen: bool
+    utf8: bool
+    """Whether this client reads UTF-8 in quoted strings."""
 
 
 def _plan(session: Session, command: Fetch, view: MailboxView) -> _Plan:
@@ -69,9 +70,9 @@ def _plan(session: Session, command: Fetch, view: MailboxView) -> _Plan:
         if attribute in COLUMNS:
             if attribute not in columns:
                 columns.append(attribute)
-        elif attribute in (_A.ENVELOPE, _A.BODYSTRUCTURE):
+        elif attribute in (_A.ENVELOPE, _A.BODYSTRUCTURE, _A.PREVIEW, _A.X_GM_THRID):
             digests.append(item)
-        elif attribute in (_A.RFC822_HEADER, _A.X_GM_THRID) or (
+        elif attribute is _A.RFC822_HEADER or (
             attribute is _A.SECTION and not item.section.path and text in _HEADER
         ):
             headers.append(item)
@@ -83,12 +84,13 @@ def _plan(session: Session, command: Fetch, view: MailboxView) -> _Plan:
     # RFC 4314 4: not without the right to.
     may_set_seen = not view.readonly and "s" in view.mailbox.rights
     sets_seen = may_set_seen and not all(item.peek for item in command.items)
-    return _Plan([COLUMNS[a] for a in columns], digests, headers, contents, sets_seen)
+    utf8 = session.connection.utf8
+    return _Plan([COLUMNS[a] for a in columns], digests, headers, contents, sets_seen, utf8)
 
 
 async def fetch(session: Session, command: Fetch) -> Done:
-    """RFC 9051 6.4.5; CHANGEDSINCE and VANISHED RFC 7162 3.1.4, 3.2.6; BINARY RFC 3516; PARTIAL
-    RFC 9394 3.3"""
+    """RFC 9051 6.4.5; CHANGEDSINCE and VANISHED RFC 7162 3.1.4, 3.2.6; BINARY RFC 3516; PREVIEW
+    RFC 8970; PARTIAL RFC 9394 3.3"""
     view = session.selected()
     check_offered(session, command.items)
     await view.opened.sync()
@@ -287,7 +289,7 @@ async def _send_rich(
         digests, headers = list(compress(digests, there)), list(compress(headers, there))
     known = cast(Sequence[Digest], digests)
     values = [heads]
-    values += [list(map(_DERIVED[item.attribute], known)) for item in plan.digests]
+    values += [_derived(item, known, plan.utf8) for item in plan.digests]
     for item in headers_asked:
         values.append(await _header_values(item, cast(Sequence[bytes], headers)))
     text = b"%b" + b" ".join(_text(item) for item in (*plan.digests, *headers_asked))
@@ -305,10 +307,18 @@ async def _send_rich(
     return len(uids)
 
 
-_DERIVED: dict[FetchAttribute, Callable[[Digest], bytes]] = {
-    _A.ENVELOPE: attrgetter("envelope"),
-    _A.BODYSTRUCTURE: attrgetter("bodystructure"),
-}
+def _derived(item: FetchItem, digests: Sequence[Digest], utf8: bool) -> list[bytes]:
+    match item.attribute:
+        case _A.ENVELOPE:
+            return [digest.envelope for digest in digests]
+        case _A.BODYSTRUCTURE:
+            return [digest.bodystructure for digest in digests]
+        case _A.X_GM_THRID:
+            return [b"%d" % thread_id(digest) for digest in digests]
+        case _:
+            # A literal for those who have not said that they read UTF-8.   RFC 8970 3.3, 6;
+            # RFC 6855 3, RFC 9051 4.3
+            return [r.string(digest.preview, utf8) for digest in digests]
 
 
 def _text(item: FetchItem) -> bytes:
@@ -317,16 +327,7 @@ def _text(item: FetchItem) -> bytes:
 
 
 async def _header_values(item: FetchItem, headers: Sequence[bytes]) -> list[bytes]:
-    """HEADER, HEADER.FIELDS and the like, as literals; X-GM-THRID as a number."""
-    if item.attribute is _A.X_GM_THRID:
-        return [
-            b"%d" % (
-                thread_id(header)
-                if len(header) < THREAD
-                else await asyncio.to_thread(thread_id, header)
-            )
-            for header in headers
-        ]  # fmt: skip
+    """HEADER, HEADER.FIELDS and the like, as literals."""
     section = item.section
     if section.text in (SectionText.HEADER_FIELDS, SectionText.HEADER_FIELDS_NOT):
         excluding = section.text is SectionText.HEADER_FIELDS_NOT

@@ -15,7 +15,8 @@ from itertools import islice
 
 from pymap import mime
 from pymap.backend.api import Digest
-from pymap.imap.text import casemap, header_contains, in_header_block
+from pymap.imap.text import header_contains, in_header_block
+from pymap.mime.casemap import casemap
 
 __all__ = ["Needle", "header", "score", "text"]
 
@@ -45,9 +46,12 @@ def score(likeness: Sequence[float]) -> int:
 
 
 def folded(text: str) -> str:
-    """Without case and accents."""
+    """Without case and accents, and with "ss" for "ß", which is a letter of its own to SEARCH."""
     text = casemap(text)
-    return text if text.isascii() else "".join(c for c in text if not unicodedata.combining(c))
+    if text.isascii():
+        return text
+    plain = "".join(c for c in text if not unicodedata.combining(c))
+    return plain.replace("ß", "SS").replace("ẞ", "SS")
 
 
 class Needle:

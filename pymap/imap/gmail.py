@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from hashlib import sha256
 
-from pymap.backend.api import Stored
+from pymap.backend.api import Digest, Stored
 from pymap.imap.view import MailboxView
-from pymap.mime.summary import summary
+from pymap.mime.summary import threaded
 from pymap.wire import modutf7
 from pymap.wire import responses as r
 from pymap.wire.commands import Store
@@ -33,11 +33,12 @@ def message_id(email_id: str) -> int:
     return _number(email_id.encode("ascii"))
 
 
-def thread_id(header: bytes) -> int:
+def thread_id(made: Digest) -> int:
     """X-GM-THRID: from the id of the message that the thread began with, as far as this one tells.
     A message without any id is a thread of its own."""
-    found = summary(header)
-    return _number(found.references[0] if found.references else found.id or header)
+    *_, own, references = threaded(made.summary)
+    first = references[0] if references else own
+    return first >> 1 or _number(made.envelope)
 
 
 def labels(flags: frozenset[Flag]) -> bytes:

@@ -124,6 +124,10 @@ class Guarded(Mailbox):
         need(self, "r")
         return await self.inner.digests(uids)
 
+    async def summaries(self, uids: Sequence[int]) -> Sequence[bytes | None]:
+        need(self, "r")
+        return await self.inner.summaries(uids)
+
     async def headers(self, uids: Sequence[int]) -> Sequence[bytes | None]:
         need(self, "r")
         return await self.inner.headers(uids)

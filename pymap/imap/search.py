@@ -32,13 +32,14 @@ from pymap.imap.contexts import (
     updates,
 )
 from pymap.imap.filters import with_filters
+from pymap.imap.guarded import need
 from pymap.imap.message_limit import check_count, done_within
 from pymap.imap.progress import Progress
 from pymap.imap.results import ALL, Found, esearch_items, save, saving
 from pymap.imap.session import THREAD, Done, Session, uid_required
-from pymap.imap.text import casemap, header_contains, in_header_block
+from pymap.imap.text import header_contains, in_header_block
 from pymap.imap.view import Batch, MailboxView
-from pymap.mime.summary import Summary, summary
+from pymap.mime.casemap import casemap
 from pymap.wire import responses as r
 from pymap.wire import search as k
 from pymap.wire.commands import Search
@@ -52,9 +53,9 @@ _Value = TypeVar("_Value")
 Candidates = Sequence[int]
 """Ascending indexes into the snapshot."""
 
-NOTHING = summary(b"")  # of a message that is gone
 WORK = 100_000  # tests of one candidate by one key, until others get their turn
 READ_BATCH = 64  # messages read at a time
+SUMMARIES = 1000  # of which a store is asked what SORT and THREAD compare
 READ_OCTETS = 1024 * 1024  # of these messages together
 
 
@@ -194,28 +195,21 @@ class Evaluation:
         """How well each message matched the fuzzy keys, 1 to 100.   RFC 6203 4"""
         return [fuzzy.score(self.likeness.get(at, ())) for at in found]
 
-    def summaries(self) -> Callable[[Candidates], Awaitable[list[Summary]]]:
-        """What SORT and THREAD compare; made before anything is awaited, and called with what was
-        found. Headers are read once and what is taken from them is kept with the mailbox."""
-        groups, opened = self._groups(), self.view.opened
+    def summaries(self) -> Callable[[Candidates], Awaitable[list[bytes]]]:
+        """What SORT and THREAD compare, packed (`mime.summary`); made before anything is awaited,
+        and called with what was found."""
+        email_ids = self.column(self.view.index.email_ids)
         self.progress.expect(len(self.batch.uids))
 
-        async def read(found: Candidates) -> list[Summary]:
-            uids = self.batch.uids
-            for some in groups([at for at in found if uids[at] not in opened.summaries]):
-                asked = [uids[at] for at in some]
-                headers = await opened.mailbox.headers(asked)
-                for uid, header in zip(asked, headers, strict=True):
-                    if header is not None:
-                        opened.summaries[uid] = (
-                            summary(header)
-                            if len(header) < THREAD
-                            else await asyncio.to_thread(summary, header)
-                        )
-                        await self.pace(1000 + len(header) // 32)
+        async def read(found: Candidates) -> list[bytes]:
+            need(self.view.mailbox, "r")  # also for what is kept by now.   RFC 4314 4
+            made: list[bytes] = []
+            for start in range(0, len(found), SUMMARIES):
+                some = found[start : start + SUMMARIES]
+                uids = [self.batch.uids[at] for at in some]
+                made += await self.view.opened.summaries(uids, [email_ids[at] for at in some])
+                await self.pace(4 * len(some))
                 self.progress.done += len(some)
-            made = [opened.summaries.get(uids[at], NOTHING) for at in found]
-            opened.forget_summaries()
             return made
 
         return read
@@ -269,7 +263,7 @@ class Evaluation:
                 self.session.require("X-GM-EXT-1")
                 return self.compile(inner)
             case k.GmailThreadId(number):
-                return self._by_header(None, lambda header: gmail.thread_id(header) == number)
+                return self._by_digest(lambda made: gmail.thread_id(made) == number)
             case k.Attachment():
                 return self._by_digest(lambda made: gmail.has_attachment(made.bodystructure))
             case k.InMailbox(name, flag):
@@ -301,9 +295,15 @@ class Evaluation:
                 return self._where(lambda at: (dates[at] + zones[at] * 60) // 86400 in days)
             case k.Date(k.DateKey.SAVED, compare, day):
                 saved, days = self.column(index.saved), _days(compare, day)
-                return self._where(
-                    lambda at: saved[at] != NO_SAVE_DATE and saved[at] // 86400 in days
-                )
+                dates, zones = self.column(index.dates), self.column(index.zones)
+
+                def day_of(at: int) -> int:
+                    # Where there are no save dates it "MUST use the internal date".   RFC 8514 4.3
+                    if saved[at] == NO_SAVE_DATE:
+                        return (dates[at] + zones[at] * 60) // 86400
+                    return saved[at] // 86400
+
+                return self._where(lambda at: day_of(at) in days)
             case k.All(saved_dates=True):
                 saved = self.column(index.saved)
                 return self._where(lambda at: saved[at] != NO_SAVE_DATE)

@@ -19,6 +19,7 @@ from pymap.backend.api import Backend, Quota
 from pymap.backend.errors import BackendError
 from pymap.backend.opened import OpenMailboxes
 from pymap.backend.quota import Quotas
+from pymap.backend.summaries import Summaries
 from pymap.backend.watched import WatchedAccounts
 from pymap.config import ExtensionConfig
 from pymap.imap.client import PROGRESS_S, Client, SessionInfo
@@ -71,7 +72,7 @@ class Server:
         self.authenticator.observe = self._authenticated
         self.proxy_from = parse_networks(proxy_from)
         self.extensions = extensions or ExtensionConfig()
-        self.open_mailboxes = OpenMailboxes()
+        self.open_mailboxes = OpenMailboxes(Summaries(self.limits.summaries))
         self.watched_accounts = WatchedAccounts(
             lambda user: enter_account(backend, user, self.limits)
         )

@@ -3,40 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from operator import attrgetter
 from typing import Any
 
-from pymap.mime.summary import Summary
+from pymap.mime.summary import sent, text_reader
 from pymap.wire.search import Criterion, SortKey
 
 __all__ = ["column", "ranks", "sort"]
 
 
 _TEXTS = {
-    SortKey.CC: attrgetter("cc"),
-    SortKey.FROM: attrgetter("from_"),
-    SortKey.SUBJECT: attrgetter("subject"),
-    SortKey.TO: attrgetter("to"),
-    SortKey.DISPLAYFROM: attrgetter("display_from"),
-    SortKey.DISPLAYTO: attrgetter("display_to"),
+    SortKey.CC: text_reader("cc"),
+    SortKey.FROM: text_reader("from_"),
+    SortKey.SUBJECT: text_reader("subject"),
+    SortKey.TO: text_reader("to"),
+    SortKey.DISPLAYFROM: text_reader("display_from"),
+    SortKey.DISPLAYTO: text_reader("display_to"),
 }
 
 
 def column(
-    key: SortKey, summaries: Iterable[Summary], received: Sequence[int], sizes: Sequence[int]
+    key: SortKey, summaries: Iterable[bytes], received: Sequence[int], sizes: Sequence[int]
 ) -> Sequence[Any]:
-    """What a key compares of each message: numbers or texts, the lower first. `received` are the
-    internal dates in seconds since 1970, `sizes` in octets. (RELEVANCY is not of the message but
-    of the search.)"""
+    """What a key compares of each message: numbers or texts, the lower first. `summaries` are
+    packed, `received` the internal dates in seconds since 1970, `sizes` in octets. (RELEVANCY is
+    not of the message but of the search.)"""
     match key:
         case SortKey.ARRIVAL:
             return received
         case SortKey.SIZE:
             return sizes
         case SortKey.DATE:
-            sent = (summary.sent for summary in summaries)
             return [
-                date if time is None else time for time, date in zip(sent, received, strict=True)
+                date if time is None else time
+                for time, date in zip(map(sent, summaries), received, strict=True)
             ]
     return list(map(_TEXTS[key], summaries))
 

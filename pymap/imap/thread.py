@@ -8,6 +8,7 @@ from pymap.imap.filters import with_filters
 from pymap.imap.search import Evaluation
 from pymap.imap.session import Done, Session
 from pymap.imap.threads import ALGORITHMS, Message, render
+from pymap.mime.summary import threaded
 from pymap.wire import responses as r
 from pymap.wire.commands import Thread
 
@@ -32,15 +33,10 @@ async def thread(session: Session, command: Thread) -> Done:
 
     def threads() -> bytes:
         messages = [
-            Message(
-                sent=dates[at] if made.sent is None else made.sent,
-                received=dates[at],
-                subject=made.subject,
-                replied=made.replied,
-                id=made.id,
-                references=made.references,
+            Message(dates[at] if sent is None else sent, dates[at], subject, replied, id_, above)
+            for at, (sent, subject, replied, id_, above) in zip(
+                found, map(threaded, read), strict=True
             )
-            for at, made in zip(found, read, strict=True)
         ]
         return render(ALGORITHMS[command.algorithm](messages), numbers)
 

@@ -12,13 +12,16 @@ from typing import NamedTuple
 
 from .address import MAX_ADDRESSES, Address, addresses
 from .bodystructure import body_structure
-from .charset import decode_text
+from .charset import decode_text, text_readings
 from .date import sent_date, sent_datetime
 from .encoding import UnknownEncoding
 from .envelope import envelope as render_envelope
 from .header import fields, header_fields
 from .parse import MAX_DEPTH, MAX_PARTS, Kind, pack, parse
+from .preview import preview as preview_of
 from .section import binary, decodable, find, part_headers, search_texts, section
+from .summary import pack_summary
+from .summary import summary as summary_of
 
 __all__ = [
     "MAX_ADDRESSES",
@@ -41,6 +44,7 @@ __all__ = [
     "section",
     "sent_date",
     "sent_datetime",
+    "text_readings",
 ]
 
 
@@ -55,6 +59,10 @@ class Digest(NamedTuple):
     """Packed offsets of all parts, for `section`, `binary` and `search_texts`; see `parse.pack`."""
     header_size: int
     """Octets of the header with the blank line that ends it."""
+    summary: bytes
+    """What SORT and THREAD compare, packed; see `summary.pack_summary`."""
+    preview: bytes
+    """The value of PREVIEW: the first words, in UTF-8."""
 
 
 def digest(content: bytes | bytearray | memoryview) -> Digest:
@@ -67,6 +75,8 @@ def digest(content: bytes | bytearray | memoryview) -> Digest:
         bodystructure=body_structure(octets, parts),
         parts=pack(parts),
         header_size=root.body,
+        summary=pack_summary(summary_of(root.fields)),
+        preview=preview_of(octets, parts),
     )
 
 

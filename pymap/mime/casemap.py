@@ -10,7 +10,7 @@ import re
 from itertools import groupby
 from unicodedata import normalize
 
-from .charset import _CODECS, _SUPERSETS, _WORD, _decode_word, decode_text
+from .charset import _WORD, _codec, _decode_word, decode_text
 
 UNREADABLE = "\U0010ffff"
 """What stands before the key of a text that could not be read: it comes after all others."""
@@ -33,12 +33,28 @@ def casemap(text: str) -> str:
     """
     if text.isascii():
         return text.upper()
+    if "ß" in text:  # the one of these that a whole language uses
+        upper = "ß".join([run.upper() for run in text.split("ß")])
+    else:
+        upper = text.upper()
+    # Where `upper` is not the titlecase property, mostly one character has become several.
+    if len(upper) == len(text) and not _has_rare(text):
+        return normalize("NFKD", upper)
     runs = _NOT_UPPER.split(text)
-    if len(runs) == 1:
-        return normalize("NFKD", text.upper())
     runs[::2] = [run.upper() for run in runs[::2]]
     runs[1::2] = ["".join(map(_title, run)) for run in runs[1::2]]
     return normalize("NFKD", "".join(runs))
+
+
+def _has_rare(text: str) -> bool:
+    """Whether there is a character in it of two blocks, Latin and Georgian, where the others of
+    _NOT_UPPER are. Octets tell sooner than a pattern does."""
+    try:
+        text.encode("latin-1")
+    except UnicodeEncodeError:
+        octets = text.encode("utf-8", "surrogatepass")
+        return b"\xc7" in octets or b"\xe1\x83" in octets
+    return False
 
 
 def _title(character: str) -> str:
@@ -77,6 +93,4 @@ def read_text(raw: bytes) -> tuple[str, bool]:
 
 def _charset(word: re.Match[bytes]) -> str:
     """The codec for an encoded-word, as `charset.decode` chooses it."""
-    name = word[1].partition(b"*")[0].decode("latin-1").lower().replace("-", "_")
-    codec = _CODECS.get(name, "utf_8")
-    return _SUPERSETS.get(codec, codec) if codec != "ascii" else "utf_8"
+    return _codec(word[1].partition(b"*")[0].decode("latin-1"))

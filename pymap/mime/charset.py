@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Callable
 from encodings.aliases import aliases
 
 from .encoding import base64_decode
@@ -41,13 +42,44 @@ _WORD = re.compile(rb"=\?([^?\s]*+)\?([bBqQ])\?([^?]*+)\?=")
 
 def decode(octets: bytes, charset: str) -> str:
     """Text in that charset; if it is unknown or not named, UTF-8, and if it is not, Latin-1."""
-    codec = _CODECS.get(charset.lower().replace("-", "_"), "")
-    if codec in ("", "ascii", "utf_8"):
+    codec = _codec(charset)
+    if codec == "utf_8":
         return plain(octets)
-    text = octets.decode(_SUPERSETS.get(codec, codec), "replace")
+    text = octets.decode(codec, "replace")
     if codec == "utf_7":  # the only one that lets lone surrogates through
         text = text.encode("utf-8", "replace").decode("utf-8")
     return text
+
+
+def _codec(charset: str) -> str:
+    codec = _CODECS.get(charset.lower().replace("-", "_"), "")
+    return "utf_8" if codec in ("", "ascii") else _SUPERSETS.get(codec, codec)
+
+
+def readings(octets: bytes, charset: str = "") -> list[str]:
+    """What SEARCH looks for a text in: `decode`, and where that cannot be right, UTF-8 as well.
+
+    A text that is not valid in its charset is to be compared octet by octet (RFC 5255 4.6 (c)):
+    what that would find is found here, whatever is broken beside it; and more, for one bad octet
+    is no reason to look at the case of letters.
+    """
+    try:
+        return [_strictly(octets, charset)]
+    except UnicodeError:
+        return [decode(octets, charset), _as_utf8(octets, charset)]
+
+
+def _strictly(octets: bytes, charset: str) -> str:
+    """Raises UnicodeError."""
+    codec = _codec(charset)
+    text = octets.decode(codec)
+    if codec == "utf_7":
+        text.encode("utf-8")  # as lone surrogates cannot be
+    return text
+
+
+def _as_utf8(octets: bytes, _charset: str) -> str:
+    return octets.decode("utf-8", "replace")
 
 
 def plain(octets: bytes) -> str:
@@ -65,12 +97,24 @@ def decode_text(raw: bytes) -> str:
     are joined before decoding, since many senders cut characters in two (against section 5).
     They are decoded inside quoted strings too (against section 5, as every reader does).
     """
+    return _decoded(raw, decode)
+
+
+def text_readings(raw: bytes) -> list[str]:
+    """`readings` of a header value."""
+    try:
+        return [_decoded(raw, _strictly)]
+    except UnicodeError:
+        return [decode_text(raw), _decoded(raw, _as_utf8)]
+
+
+def _decoded(raw: bytes, read: Callable[[bytes, str], str]) -> str:
     if b"\n" in raw:
         # What unfolding takes away: the CRLF, or LF, before a blank.   RFC 5322 2.2.3
         raw = raw.replace(b"\r\n ", b" ").replace(b"\r\n\t", b"\t")
         raw = raw.replace(b"\n ", b" ").replace(b"\n\t", b"\t")
     if b"=?" not in raw:
-        return plain(raw)
+        return read(raw, "")
     pieces: list[str] = []
     run: list[bytes] = []
     charset, at = b"", 0
@@ -78,19 +122,19 @@ def decode_text(raw: bytes) -> str:
         gap = raw[at : word.start()]
         name = word[1].partition(b"*")[0].lower()
         if run and (name != charset or (gap and not gap.isspace())):
-            pieces.append(decode(b"".join(run), charset.decode("latin-1")))
+            pieces.append(read(b"".join(run), charset.decode("latin-1")))
             run = []
             if not gap or gap.isspace():
                 gap = b""
         elif run:
             gap = b""
         if gap:
-            pieces.append(plain(gap))
+            pieces.append(read(gap, ""))
         charset, at = name, word.end()
         run.append(_decode_word(word[2], word[3]))
     if run:
-        pieces.append(decode(b"".join(run), charset.decode("latin-1")))
-    pieces.append(plain(raw[at:]))
+        pieces.append(read(b"".join(run), charset.decode("latin-1")))
+    pieces.append(read(raw[at:], ""))
     return "".join(pieces)
 
 

@@ -80,7 +80,7 @@ MIME_FIELDS = (
     *(b"content-disposition", b"content-language", b"content-location", b"content-md5"),
 )
 _MIME = pattern_of(MIME_FIELDS)
-_MESSAGE = pattern_of((*MIME_FIELDS, *FIELDS))
+_MESSAGE = pattern_of((*MIME_FIELDS, *FIELDS, b"references"))
 _REPEATABLE = frozenset(ADDRESS_FIELDS)
 
 # Where a header may end: a blank line, or a delimiter line that comes before one.

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from pymap.wire.types import Section, SectionText
 
-from .charset import decode, decode_text
+from .charset import readings, text_readings
 from .encoding import Encoding, UnknownEncoding, undo
 from .header import header_fields
 from .parse import Kind, Row, row, unpack
@@ -98,7 +98,8 @@ def part_headers(content: Content, digest_parts: bytes) -> Iterator[bytes]:
 
 
 def search_texts(content: Content, digest_parts: bytes) -> Iterator[str]:
-    """What SEARCH BODY looks at, one str a part, so that no match is lost on a border.
+    """What SEARCH BODY looks at, one str a part, so that no match is lost on a border; of a part
+    that is not valid in its charset, two.
 
     Text and message/* parts decoded, and the headers of embedded messages; not the message's own
     header. As Dovecot does, other types are left out.
@@ -108,10 +109,10 @@ def search_texts(content: Content, digest_parts: bytes) -> Iterator[str]:
     for index, found in enumerate(rows):
         if found.kind == Kind.MESSAGE:
             embedded = rows[index + 1]
-            yield decode_text(bytes(view[embedded.header : embedded.body]))
+            yield from text_readings(bytes(view[embedded.header : embedded.body]))
         elif found.kind in (Kind.TEXT, Kind.NOTICE):
             octets = undo(view[found.body : found.end], Encoding(found.encoding))
-            yield decode(bytes(octets), charsets[found.charset])
+            yield from readings(bytes(octets), charsets[found.charset])
 
 
 def find(packed: bytes, path: tuple[int, ...]) -> int | None:

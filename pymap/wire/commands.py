@@ -541,7 +541,8 @@ class Thread(Command):
 
 
 class FetchAttribute(Enum):
-    """fetch-att.   RFC 9051 6.4.5, RFC 3501 6.4.5, RFC 7162 3.1.4, RFC 8474 5, RFC 8514 4.2"""
+    """fetch-att.   RFC 9051 6.4.5, RFC 3501 6.4.5, RFC 7162 3.1.4, RFC 8474 5, RFC 8514 4.2,
+    RFC 8970 3"""
 
     UID = "UID"
     FLAGS = "FLAGS"
@@ -557,6 +558,7 @@ class FetchAttribute(Enum):
     X_GM_MSGID = "X-GM-MSGID"
     X_GM_THRID = "X-GM-THRID"
     X_GM_LABELS = "X-GM-LABELS"
+    PREVIEW = "PREVIEW"
     SECTION = "BODY[]"
     RFC822 = "RFC822"
     RFC822_HEADER = "RFC822.HEADER"

@@ -19,6 +19,7 @@ __all__ = ["fetch", "fetch_items", "partial_range", "section_of"]
 _ITEM = re.compile(rb"[A-Za-z0-9.-]+")
 _PART = re.compile(rb"(?:[1-9]\d{0,9})(?:\.[1-9]\d{0,9})*")
 _TEXT = re.compile(rb"[A-Za-z.]+")
+_LAZY = re.compile(rb" \(LAZY(?: LAZY)*+\)", re.IGNORECASE)
 _PARTIAL = re.compile(rb"<(\d{1,19})\.(\d{1,19})>")
 
 _A = FetchAttribute
@@ -122,6 +123,8 @@ def _item(s: Scanner) -> FetchItem:
     if not s.at(b"["):
         if name not in _PLAIN:
             raise BadCommand("Unknown data item")
+        if name == b"PREVIEW":
+            _preview_modifiers(s)
         return _PLAIN[name]
     s.expect(b"[")
     if name in (b"BODY", b"BODY.PEEK"):
@@ -133,6 +136,17 @@ def _item(s: Scanner) -> FetchItem:
     if name == b"BINARY.SIZE":
         return FetchItem(_A.BINARY_SIZE, _section(s, parts_only=True))
     raise BadCommand("Unknown data item")
+
+
+def _preview_modifiers(s: Scanner) -> None:
+    """fetch-att =/ "PREVIEW" [SP "(" preview-mod *(SP preview-mod) ")"]; preview-mod = "LAZY"
+
+    Previews are kept beside the messages, so that there is never a delay to be avoided by NIL:
+    LAZY makes no difference. Behind the last item there may as well be the modifiers of
+    FETCH.   RFC 8970 4.1, 6
+    """
+    if found := _LAZY.match(s.text, s.pos):
+        s.pos = found.end()
 
 
 def _section(s: Scanner, parts_only: bool = False) -> Section:

@@ -90,7 +90,7 @@ def test_usual_interval() -> None:
         (b"SEARCH TEXT nothing", "digests", 1, b"64 100"),
         (b"UID SEARCH TEXT nothing BODY nothing", "digests", 1, b"64 200"),
         (b"SEARCH 1:60 TEXT nothing", "digests", 0, b"40 100"),
-        (b"SORT (SUBJECT) UTF-8 ALL", "digests", 1, b"64 100"),
+        (b"SORT (SUBJECT) UTF-8 ALL", "digests", 0, b"0 100"),
         (b"THREAD REFS UTF-8 ALL", "digests", 0, b"0 100"),
         (b"ESEARCH IN (personal) TEXT nothing", "digests", 1, b"64 NIL"),
         (b"COPY 1:* INBOX", "copy", 0, b"NIL NIL"),

@@ -21,11 +21,9 @@ from maildir_store import maildir_of
 from remote_store import RemoteBackend
 
 from pymap.backend.api import Backend
-from pymap.backend.dict import DictBackend, DictMailbox
-from pymap.backend.opened import OpenMailbox
+from pymap.backend.dict import DictBackend
 from pymap.imap.server import Server, serve
 from pymap.imap.sort import MANY
-from pymap.mime.summary import summary
 
 STORES: dict[str, Callable[[DictBackend, Path], Backend]] = {
     "dict": lambda local, directory: local,
@@ -284,14 +282,3 @@ async def test_many_messages(imap_server: Callable[..., Awaitable[Server]]) -> N
         found = [int(word) for word in await asked]
         # All of one moment: before or after.
         assert found in (wanted, [uid for uid in wanted if not 100 <= uid <= 5000])
-
-
-def test_what_is_remembered_of_expunged_messages_is_bounded() -> None:
-    opened = OpenMailbox(DictMailbox(1))
-    some = summary(b"Subject: x\r\n\r\n")
-    opened.summaries.update(dict.fromkeys(range(1, 1001), some))
-    opened.forget_summaries()
-    assert len(opened.summaries) == 1000
-    opened.summaries[1001] = some
-    opened.forget_summaries()
-    assert not opened.summaries

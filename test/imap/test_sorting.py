@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pymap.imap.sorting import column, ranks, sort
-from pymap.mime.summary import summary
+from pymap.mime import digest
 from pymap.wire.search import Criterion, SortKey
 
 K = SortKey
@@ -27,7 +27,7 @@ HEADERS = [
     mail(sender="Adam <carl@x>", subject="BETA", date="1 Jan 2001 13:30:00 +0200"),
     mail(sender="bob@x", subject="[list] Alpha", date="31 Dec 2000 16:00:00 -0800", to="Friends: b@x;", cc="M@x"),
 ]  # fmt: skip
-SUMMARIES = [summary(header) for header in HEADERS]
+SUMMARIES = [digest(header).summary for header in HEADERS]
 RECEIVED = [978_310_800, 978_310_801, 978_310_800, 1]  # the first is 1 Jan 2001 01:00:00
 SIZES = [30, 10, 10, 20]
 COLUMNS = {

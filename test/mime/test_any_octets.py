@@ -22,7 +22,7 @@ from pymap.mime import (
     sent_date,
     sent_datetime,
 )
-from pymap.mime.charset import _CODECS, decode
+from pymap.mime.charset import _CODECS, decode, readings
 from pymap.mime.parse import Kind, unpack
 from pymap.wire.types import Section, SectionText
 
@@ -229,3 +229,5 @@ def test_the_two_subsets_make_the_header(message: bytes, names: tuple[str, ...])
 def test_any_charset(octets: bytes) -> None:
     for name in {*_CODECS.values(), "unknown", ""}:
         decode(octets, name).encode("utf-8")
+        for text in readings(octets, name):
+            text.encode("utf-8")

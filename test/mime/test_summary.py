@@ -7,9 +7,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pymap.mime.casemap import UNREADABLE
-from pymap.mime.summary import MAX_KEY, Summary, summary
+from pymap.mime.msgid import MAX_REFERENCES
+from pymap.mime.parse import parse
+from pymap.mime.summary import (
+    MAX_KEY,
+    Summary,
+    _hash,
+    pack_summary,
+    sent,
+    text_reader,
+    threaded,
+    unpack_summary,
+)
+from pymap.mime.summary import summary as of_fields
 
-NOTHING = Summary(None, "", False, "", "", "", "", "", b"", ())
+NOTHING = Summary(None, "", False, "", "", "", "", "", 0, ())
+
+
+def summary(header: bytes) -> Summary:
+    return of_fields(parse(header)[0].fields)
 
 
 def test_a_message() -> None:
@@ -34,8 +50,8 @@ def test_a_message() -> None:
         cc="JANE",
         display_from="JU\u0308RGEN",
         display_to="FRED",
-        id=b"c@x",
-        references=(b"a@x", b"b@x"),
+        id=_hash(b"c@x"),
+        references=(_hash(b"a@x"), _hash(b"b@x")),
     )
 
 
@@ -79,12 +95,13 @@ def test_fields_that_come_again() -> None:
         b"Message-ID: <1@x>\r\nMessage-ID: <2@x>\r\n\r\n"
     )
     found = summary(header)
-    assert (found.subject, found.to, found.id) == ("ONE", "A", b"1@x")
+    assert (found.subject, found.to, found.id) == ("ONE", "A", _hash(b"1@x"))
 
 
 def test_in_reply_to_is_for_those_without_references() -> None:
-    assert summary(b"In-Reply-To: <a@x> <b@x>\r\n\r\n").references == (b"a@x",)
-    assert summary(b"References: none\r\nIn-Reply-To: <a@x>\r\n\r\n").references == (b"a@x",)
+    assert summary(b"In-Reply-To: <a@x> <b@x>\r\n\r\n").references == (_hash(b"a@x"),)
+    found = summary(b"References: none\r\nIn-Reply-To: <a@x>\r\n\r\n")
+    assert found.references == (_hash(b"a@x"),)
 
 
 def test_what_cannot_be_read_comes_last() -> None:
@@ -103,6 +120,12 @@ def test_keys_are_bounded() -> None:
     assert len(found.subject) == len(found.display_from) == MAX_KEY
     many = b"".join(b"To: a%d@x\r\n" % at for at in range(100_000))
     assert summary(many + b"\r\n").to == "A0"
+    some = b"<a@x>" * 1000
+    fields = (b"From", b"To", b"Cc")
+    header = b"".join(b"%b: %b <%b@x>\r\n" % (name, long, long) for name in fields)
+    header += b"Subject: %b\r\nReferences: %b\r\n\r\n" % (long, some)
+    assert len(summary(header).references) == MAX_REFERENCES
+    assert len(pack_summary(summary(header))) < 14_000
 
 
 @given(
@@ -114,5 +137,10 @@ def test_keys_are_bounded() -> None:
 )
 def test_any_octets_will_do(fields: list[tuple[str, bytes]]) -> None:
     found = summary(b"".join(b"%b: %b\r\n" % (name.encode(), value) for name, value in fields))
-    for text in (found.subject, found.from_, found.to, found.cc, found.display_from):
-        text.encode("utf-8")
+    packed = pack_summary(found)
+    assert unpack_summary(packed) == found
+    assert sent(packed) == found.sent
+    for name in ("subject", "from_", "to", "cc", "display_from", "display_to"):
+        assert text_reader(name)(packed).decode() == getattr(found, name)
+    wanted = (found.sent, found.subject, found.replied, found.id, found.references)
+    assert threaded(packed) == wanted

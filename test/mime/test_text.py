@@ -6,7 +6,14 @@ from datetime import UTC, date, datetime
 
 import pytest
 
-from pymap.mime import decode_text, digest, search_texts, sent_date, sent_datetime
+from pymap.mime import (
+    decode_text,
+    digest,
+    search_texts,
+    sent_date,
+    sent_datetime,
+    text_readings,
+)
 
 
 @pytest.mark.parametrize(
@@ -118,6 +125,7 @@ def test_search_sees_texts_decoded() -> None:
         "Action: failed",
         "Subject: é\r\n\r\n",
         "Ã©ÿ",
+        "é\ufffd",  # the same as UTF-8: RFC 5255 4.6 (c)
         "é",
         "raw",
         "abc",
@@ -128,3 +136,20 @@ def test_search_of_a_plain_message() -> None:
     assert texts(b"Subject: x\n\nbody\n") == ["body\r\n"]
     assert texts(b"Content-Type: image/png\n\nbody\n") == []
     assert texts(b"Content-Type: multipart/mixed\n\nbody\n") == ["body\r\n"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "found"),
+    [
+        (b"plain", ["plain"]),
+        (b"na\xc3\xafve", ["naïve"]),
+        (b"na\xefve", ["naïve", "na\ufffdve"]),
+        (b"\xff na\xc3\xafve", ["ÿ naÃ¯ve", "\ufffd naïve"]),
+        (b"=?utf-8?Q?=FF?= =?utf-8?Q?na=C3=AFve?=", ["ÿnaÃ¯ve", "\ufffdnaïve"]),
+        (b"=?shift_jis?Q?=C3=AF=81?= a", ["ﾃｯ\ufffd a", "ï\ufffd a"]),
+        (b"=?utf-7?Q?+2AA-?=", ["?", "+2AA-"]),
+    ],
+)
+def test_what_is_not_valid_is_read_twice_by_search(raw: bytes, found: list[str]) -> None:
+    """RFC 5255 4.6 (c)"""
+    assert text_readings(raw) == found

@@ -60,6 +60,7 @@ ELSEWHERE = {
     "idle_timeout_s": "test_timeouts.py",
     "write_timeout_s": "test_slow_reader.py",
     "receive_buffer": "test_receive_buffer",
+    "summaries": "test/backend/test_summaries.py",
     "connections": "test_connections.py",
     "connections_before_login": "test_connections.py",
 }

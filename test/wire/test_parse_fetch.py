@@ -48,6 +48,9 @@ ITEMS: list[tuple[bytes, tuple[FetchItem, ...]]] = [
     (b"EMAILID", (item(A.EMAILID),)),  # RFC 8474 5
     (b"THREADID", (item(A.THREADID),)),
     (b"SAVEDATE", (item(A.SAVEDATE),)),  # RFC 8514 4.2
+    (b"PREVIEW", (item(A.PREVIEW),)),  # RFC 8970 6
+    (b"preview (lazy)", (item(A.PREVIEW),)),
+    (b"(PREVIEW (LAZY LAZY) UID PREVIEW)", (item(A.PREVIEW), item(A.UID))),
     # RFC 3501 6.4.5: RFC822.HEADER is like BODY.PEEK[HEADER], the two others set \Seen
     (b"RFC822", (FetchItem(A.RFC822, peek=False),)),
     (b"RFC822.TEXT", (FetchItem(A.RFC822_TEXT, peek=False),)),
@@ -120,6 +123,13 @@ NO_ITEMS = [
     b"BODYSTRUCTURE[]",
     b"ENVELOPE<0.1>",
     b"BODY<0.1>",
+    b"(PREVIEW ())",
+    b"(PREVIEW (LAZY )",
+    b"(PREVIEW (LAZY) (LAZY))",
+    b"(PREVIEW(LAZY))",
+    b"(PREVIEW (FUZZY))",
+    b"(UID (LAZY))",
+    b"PREVIEW[]",
     b"BODY.PEEK",
     b"BODY []",
     b"BODY[ ]",

@@ -1,9 +1,10 @@
 """What is derived from each message, kept in a file beside the mailbox: pymap-cache.
 
-One record a message, appended when it arrives or when someone first asks: ENVELOPE, BODYSTRUCTURE,
-the offsets of its parts, and its header. It is never written through, and never trusted: each
-record has a checksum, and what cannot be read is derived anew. Several processes append to one
-file; a record that another has written is found by reading on.
+One record a message, appended when it arrives or when someone first asks: what SORT and THREAD
+compare, PREVIEW, ENVELOPE, BODYSTRUCTURE, the offsets of its parts, and its header. It is never
+written through, and never trusted: each record has checksums, and what cannot be read is derived
+anew. Several processes append to one file; a record that another has written is found by reading
+on.
 """
 
 from __future__ import annotations
@@ -11,11 +12,11 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from struct import Struct
 from threading import Lock
-from typing import NamedTuple, Self
+from typing import NamedTuple, Self, TypeVar
 from zlib import crc32
 
 from pymap.mime import Digest
@@ -25,11 +26,12 @@ __all__ = ["Cached", "DigestCache"]
 log = logging.getLogger("pymap.maildir")
 
 CACHE = "pymap-cache"
-VERSION = 1  # to be raised whenever `mime.digest` gives another answer for the same octets
+VERSION = 2  # to be raised whenever `mime.digest` gives another answer for the same octets
 _MAGIC = "pymap-cache"
-# UID; octets of envelope, bodystructure, parts; of the message's header; of the header as it is
-# kept here, 0 if it is too long; checksum of all that follows
-_RECORD = Struct(">IIIIIII")
+# UID; octets of summary, preview, envelope, bodystructure, parts; of the header as it is kept here,
+# 0 if it is too long; of the message's header; checksums of the summary, which comes first and is
+# read by itself, and of all the rest
+_RECORD = Struct(">10I")
 LONG_HEADER = 64 * 1024
 READ = 128 * 1024  # octets at a time
 LEAST = 16 * 1024  # octets of most records
@@ -38,10 +40,19 @@ SLICE = 500  # messages
 SMALLEST = 1 << 20  # octets of a file that is worth being written anew
 
 
+_T = TypeVar("_T")
+
+
 def _length(buffer: bytes, at: int) -> int:
     """Octets of the record at a place, from its head."""
-    _, envelope, structure, parts, _, header, _ = _RECORD.unpack_from(buffer, at)
-    return int(_RECORD.size + envelope + structure + parts + header)
+    _, *lengths, _, _, _ = _RECORD.unpack_from(buffer, at)
+    return int(_RECORD.size + sum(lengths))
+
+
+def _needed(buffer: bytes, at: int) -> int:
+    """The same of its summary alone."""
+    _, summary, *_ = _RECORD.unpack_from(buffer, at)
+    return int(_RECORD.size + summary)
 
 
 class Cached(NamedTuple):
@@ -137,8 +148,8 @@ class DigestCache:
                 buffer, start, at = os.pread(self._fd, READ, self._end), self._end, 0
                 if len(buffer) < _RECORD.size:
                     return
-            uid, *lengths, _ = _RECORD.unpack_from(buffer, at)
-            length = _RECORD.size + lengths[0] + lengths[1] + lengths[2] + lengths[4]
+            uid, *lengths, _, _, _ = _RECORD.unpack_from(buffer, at)
+            length = _RECORD.size + sum(lengths)
             if not uid or self._end + length > size:
                 return  # half-written: whoever looks for a record there finds it unreadable
             self._at[uid] = self._end
@@ -149,18 +160,29 @@ class DigestCache:
     def get(self, uids: Sequence[int]) -> dict[int, Cached]:
         """What is kept of these messages."""
         with self._lock:
-            return self._get(uids)
+            return self._get(uids, self._record, _length)
 
-    def _get(self, uids: Sequence[int]) -> dict[int, Cached]:
+    def summaries(self, uids: Sequence[int]) -> dict[int, bytes]:
+        """What SORT and THREAD compare, of these messages."""
+        with self._lock:
+            return self._get(uids, self._summary, _needed)
+
+    def _get(
+        self,
+        uids: Sequence[int],
+        read: Callable[[bytes, int, int], _T | None],
+        needed: Callable[[bytes, int], int],
+    ) -> dict[int, _T]:
+        """By UID what `read` makes of records, for each of which it needs some octets."""
         if not self._open():
             return {}
-        found: dict[int, Cached] = {}
+        found: dict[int, _T] = {}
         try:
             if any(uid not in self._at for uid in uids):
                 self._read_on()
             places = sorted((self._at[uid], uid) for uid in uids if uid in self._at)
-            for uid, record in self._records(places):
-                if record is not None:
+            for uid, buffer, at in self._records(places, needed):
+                if (record := read(buffer, at, uid)) is not None:
                     found[uid] = record
                 else:
                     del self._at[uid]
@@ -169,41 +191,51 @@ class DigestCache:
             self._cannot(error)
         return found
 
-    def _records(self, places: Sequence[tuple[int, int]]) -> Iterator[tuple[int, Cached | None]]:
-        """The records at some ascending places; neighbours come in one read."""
+    def _records(
+        self, places: Sequence[tuple[int, int]], needed: Callable[[bytes, int], int]
+    ) -> Iterator[tuple[int, bytes, int]]:
+        """The records at some ascending places: UID, a buffer and the place in it. Neighbours come
+        in one read."""
         buffer, start = b"", 0
         for place, uid in places:
             at = place - start
-            length = _length(buffer, at) if 0 <= at <= len(buffer) - _RECORD.size else LEAST
+            length = needed(buffer, at) if 0 <= at <= len(buffer) - _RECORD.size else LEAST
             if at < 0 or at + length > len(buffer):
                 buffer, start, at = os.pread(self._fd, max(READ, length), place), place, 0
-                length = _length(buffer, at) if len(buffer) >= _RECORD.size else LEAST
+                length = needed(buffer, at) if len(buffer) >= _RECORD.size else LEAST
                 if length > len(buffer) and length <= os.fstat(self._fd).st_size - place:
                     buffer = os.pread(self._fd, length, place)
-            yield uid, self._record(buffer, at, uid)
+            yield uid, buffer, at
+
+    def _summary(self, buffer: bytes, at: int, uid: int) -> bytes | None:
+        """The summary in the record at a place in a buffer, None if it is not that of `uid`, or
+        not whole."""
+        if at + _RECORD.size > len(buffer):
+            return None
+        known, length, *_, checksum, _ = _RECORD.unpack_from(buffer, at)
+        summary = buffer[at + _RECORD.size : at + _RECORD.size + length]
+        return summary if known == uid and crc32(summary) == checksum else None
 
     def _record(self, buffer: bytes | bytearray, at: int, uid: int) -> Cached | None:
         """The record at a place in a buffer, None if it is not that of `uid`, or not whole."""
         if at + _RECORD.size > len(buffer):
             return None
-        known, envelope, structure, parts, header_size, header, checksum = _RECORD.unpack_from(
-            buffer, at
-        )
-        start = at + _RECORD.size
-        a = start + envelope
-        b = a + structure
-        c = b + parts
-        end = c + header
-        if known != uid or end > len(buffer):
+        known, *lengths, header_size, of_summary, of_rest = _RECORD.unpack_from(buffer, at)
+        texts: list[bytes] = []
+        place = start = at + _RECORD.size
+        for length in lengths:
+            texts.append(bytes(buffer[place : place + length]))
+            place += length
+        if known != uid or place > len(buffer):
             return None
+        summary, preview, envelope, structure, parts, header = texts
         if uid not in self._good:
-            if crc32(buffer[start:end]) != checksum:
+            rest = buffer[start + len(summary) : place]
+            if crc32(summary) != of_summary or crc32(rest) != of_rest:
                 return None
             self._good.add(uid)
-        made = Digest(
-            bytes(buffer[start:a]), bytes(buffer[a:b]), bytes(buffer[b:c]), header_size
-        )  # fmt: skip
-        return Cached(made, bytes(buffer[c:end]) if header == header_size else None)
+        made = Digest(envelope, structure, parts, header_size, summary, preview)
+        return Cached(made, header if len(header) == header_size else None)
 
     def get_now(self, uids: Sequence[int]) -> dict[int, Cached] | None:
         """The same for the event loop: None if it cannot be had without waiting for the disk, or
@@ -243,13 +275,15 @@ class DigestCache:
         for uid, made, header in messages:
             if header is None or len(header) > LONG_HEADER or len(header) != made.header_size:
                 header = b""
-            body = b"".join((made.envelope, made.bodystructure, made.parts, header))
+            texts = (made.preview, made.envelope, made.bodystructure, made.parts, header)
+            rest = b"".join(texts)
             places.append((uid, len(octets)))
             octets += _RECORD.pack(
-                uid, len(made.envelope), len(made.bodystructure), len(made.parts),
-                made.header_size, len(header), crc32(body),
+                uid, len(made.summary), *map(len, texts), made.header_size,
+                crc32(made.summary), crc32(rest),
             )  # fmt: skip
-            octets += body
+            octets += made.summary
+            octets += rest
             if len(octets) > READ:
                 self._append(octets, places)
                 octets, places = bytearray(), []
@@ -282,7 +316,7 @@ class DigestCache:
             fresh = DigestCache(Path(f"{self._path}.{os.getpid()}.new"), self._header)
             try:
                 for start in range(0, len(uids), SLICE):
-                    some = self._get(uids[start : start + SLICE])
+                    some = self._get(uids[start : start + SLICE], self._record, _length)
                     fresh.put((uid, kept.digest, kept.header) for uid, kept in some.items())
                 if fresh._fd >= 0:
                     os.replace(fresh._path, self._path)

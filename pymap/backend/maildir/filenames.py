@@ -40,6 +40,7 @@ __all__ = [
     "is_message",
     "made_by_dead",
     "parse_info",
+    "save_date",
     "sizes",
     "split",
 ]
@@ -150,6 +151,17 @@ class NameMaker:
 
 def with_sizes(unique: str, size: int, virtual: int, verbatim: bool = False) -> str:
     return f"{unique},S={size},W={virtual}{',V' if verbatim else ''}"
+
+
+_SECONDS = re.compile(r"[0-9]{9,10}(?=\.)")
+
+
+def save_date(base: str, otherwise: int) -> int:
+    """The save date, in seconds since 1970: names of a Maildir begin with the second they were made
+    in. It is taken from there in any case, that it may stay the same when all else is
+    lost.   RFC 8514 3"""
+    match = _SECONDS.match(base)
+    return int(match[0]) if match else otherwise
 
 
 def made_by_dead(name: str) -> bool:

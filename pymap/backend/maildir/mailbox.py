@@ -335,6 +335,14 @@ class MaildirMailbox(Mailbox):
         found = await self._derived(uids)
         return [found[uid].digest if uid in found else None for uid in uids]
 
+    async def summaries(self, uids: Sequence[int]) -> Sequence[bytes | None]:
+        names = self.files.at.state.names
+        some = [uid for uid in uids if uid in names]
+        found = await self._reading(self.files.at.cache.summaries, some)
+        rest = [uid for uid in some if uid not in found]
+        found |= {uid: kept.digest.summary for uid, kept in (await self._derived(rest)).items()}
+        return [found.get(uid) for uid in uids]
+
     async def headers(self, uids: Sequence[int]) -> Sequence[bytes | None]:
         found = await self._derived(uids)
         headers: list[bytes | None] = []

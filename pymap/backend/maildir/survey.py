@@ -20,7 +20,7 @@ from pymap.backend.api import Digest, digest
 from pymap.backend.errors import MailboxGone
 from pymap.backend.index import NO_SAVE_DATE
 from pymap.backend.maildir.directory import MailboxDirectory, email_id_of
-from pymap.backend.maildir.filenames import is_message, parse_info, sizes, split
+from pymap.backend.maildir.filenames import is_message, parse_info, save_date, sizes, split
 from pymap.backend.maildir.journal import Marks
 from pymap.backend.maildir.keywords import KEYWORDS
 from pymap.backend.maildir.octets import header_of
@@ -440,7 +440,7 @@ class Survey:
             info = split(name[4:])[1]
             rows.append((
                 entry.uid, self.at.flags_of(info), size, seconds, 0,
-                _saved(entry.base, seconds), email_id_of(entry.base, entry.extensions),
+                save_date(entry.base, seconds), email_id_of(entry.base, entry.extensions),
             ))  # fmt: skip
             names.append(name)
             self.at.entries.pop(entry.base, None)
@@ -490,18 +490,11 @@ def is_within(name: str, folder: str) -> bool:
 
 
 _NUMBERS = re.compile(r"[0-9]{1,18}")
-_SECONDS = re.compile(r"[0-9]{9,10}(?=\.)")
-
-
-def _saved(base: str, otherwise: int) -> int:
-    """The save date: names of a Maildir begin with the second they were made in."""
-    match = _SECONDS.match(base)
-    return int(match[0]) if match else otherwise
 
 
 def _age(name: str) -> tuple[list[int], str]:
     """Sorts files in the order in which they arrived: seconds, microseconds and what else counts up
     stand in their names, without leading zeros."""
     base = name[4:]
-    numbers = _NUMBERS.findall(base, 0, 100) if _SECONDS.match(base) else []
+    numbers = _NUMBERS.findall(base, 0, 100) if save_date(base, 0) else []
     return [int(number) for number in numbers[:4]], base

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import NamedTuple
@@ -17,7 +16,7 @@ from typing import NamedTuple
 from pymap.backend.api import Digest, NewMessage, Stored
 from pymap.backend.errors import BackendError, LimitReached, NoPermission
 from pymap.backend.maildir.directory import MailboxDirectory, email_id_of
-from pymap.backend.maildir.filenames import sizes, split
+from pymap.backend.maildir.filenames import save_date, sizes, split
 from pymap.backend.maildir.octets import header_of, link, virtual_size, write_new
 from pymap.backend.maildir.state import Row, Step, addition, base_of
 from pymap.backend.maildir.survey import Survey
@@ -313,7 +312,7 @@ class Writer:
                      for i, p in zip(items, placed, strict=True)]  # fmt: skip
             with self._undoing(paths):
                 self.at.uidlist.append(entries)
-        now, at = int(time.time()), 0
+        at = 0
         durable = False
         modseq = steps[-1].modseq if steps else 0
         for group in taken:
@@ -322,8 +321,8 @@ class Writer:
             step.names = placed[at : at + len(group)]
             step.added = addition(
                 (
-                    first + n, item.flags, item.size, item.seconds, item.zone, now,
-                    item.email_id or email_id_of(item.base, ""),
+                    first + n, item.flags, item.size, item.seconds, item.zone,
+                    save_date(item.base, item.seconds), item.email_id or email_id_of(item.base, ""),
                 )
                 for n, item in enumerate(group, at)
             )  # fmt: skip
@@ -383,7 +382,6 @@ class Writer:
         placed: list[str] = []
         entries: list[Entry] = []
         renamed: list[tuple[str, str]] = []
-        now = int(time.time())
         slices = uids.slices(index.uids)
         with self.at.uidlist.lock():
             steps, uid = self._before_new()
@@ -410,8 +408,8 @@ class Writer:
                     placed.append(to)
                     entries.append(Entry(uid, base, f"G{index.email_ids[at]}"))
                     rows.append((
-                        uid, flags, index.sizes[at], index.dates[at], index.zones[at], now,
-                        index.email_ids[at],
+                        uid, flags, index.sizes[at], index.dates[at], index.zones[at],
+                        save_date(base, index.dates[at]), index.email_ids[at],
                     ))  # fmt: skip
                     uid += 1
                 if moved:

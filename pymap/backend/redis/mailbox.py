@@ -253,22 +253,30 @@ class RedisMailbox(Mailbox):
 
     async def digests(self, uids: Sequence[int]) -> Sequence[Digest | None]:
         found: list[Digest | None] = []
-        for uid, (packed,) in zip(
-            uids, await self._read(uids, ["digest"], self._store.quick), strict=True
-        ):
-            kept = read_digest(packed) if packed else None
-            if packed and kept is None:  # another version's
-                content = (await self.contents((uid,)))[0]
-                found.append(None if content is None else digest(content))
-            else:
-                found.append(kept and kept[0])
+        read = await self._read(uids, ["digest", "summary"], self._store.quick)
+        for uid, (packed, summary) in zip(uids, read, strict=True):
+            kept = read_digest(packed, summary) if packed and summary else None
+            found.append(kept[0] if kept else await self._derived(uid) if packed else None)
+        return found
+
+    async def _derived(self, uid: int) -> Digest | None:
+        """The digest of a message that another version has written."""
+        (content,) = await self.contents((uid,))
+        return None if content is None else digest(content)
+
+    async def summaries(self, uids: Sequence[int]) -> Sequence[bytes | None]:
+        found = [summary for (summary,) in await self._read(uids, ["summary"], self._store.quick)]
+        missing = [at for at, summary in enumerate(found) if summary is None]
+        made = await self.digests([uids[at] for at in missing]) if missing else ()
+        for at, one in zip(missing, made, strict=True):
+            found[at] = one and one.summary
         return found
 
     async def headers(self, uids: Sequence[int]) -> Sequence[bytes | None]:
         found: list[bytes | None] = []
         kept = await self._read(uids, ["header", "digest"], self._store.quick)
         for uid, (header, packed) in zip(uids, kept, strict=True):
-            known = None if packed is None else read_digest(packed)
+            known = None if packed is None else read_digest(packed, b"")
             if header is None or (known and known[0].header_size == len(header)):
                 found.append(header)
                 continue

@@ -3,6 +3,7 @@
     header              the octets up to the blank line that ends the header, if they fit
     body, body1, ...    all the others, in pieces of CHUNK octets
     digest              what is derived from them
+    summary             the part of it that SORT and THREAD ask for of all messages
 
 The header stands by itself so that SEARCH and FETCH of header fields need not read the rest, and
 nothing is kept twice.
@@ -11,7 +12,7 @@ nothing is kept twice.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from pymap.backend.api import Digest
 from pymap.backend.redis.connection import Argument
@@ -19,8 +20,8 @@ from pymap.backend.redis.connection import Argument
 __all__ = ["CHUNK", "Request", "body_fields", "pack_digest", "read_digest", "write"]
 
 CHUNK = 512 * 1024
-DIGEST_VERSION = 1
-_DIGEST = struct.Struct("<BIIIQI")
+DIGEST_VERSION = 2  # to be raised whenever `mime.digest` gives another answer for the same octets
+_DIGEST = struct.Struct("<BIIIIQI")
 
 Request = tuple[Argument, ...]
 
@@ -30,6 +31,7 @@ def write(key: str, content: bytes, digest: Digest) -> tuple[list[Request], int]
     cut = digest.header_size if digest.header_size <= CHUNK else 0
     fields: list[tuple[str, bytes]] = [
         ("digest", pack_digest(digest, cut)),
+        ("summary", digest.summary),
         ("header", content[:cut]),
     ]
     fields += zip(
@@ -57,25 +59,20 @@ def body_fields(size: int) -> Iterator[str]:
 
 
 def pack_digest(digest: Digest, cut: int) -> bytes:
-    """`cut` is the size of the field `header`."""
-    envelope, structure, parts, header_size = digest
-    head = _DIGEST.pack(DIGEST_VERSION, len(envelope), len(structure), len(parts), header_size, cut)
-    return b"".join((head, envelope, structure, parts))
+    """All but the summary. `cut` is the size of the field `header`."""
+    texts = (digest.envelope, digest.bodystructure, digest.parts, digest.preview)
+    head = _DIGEST.pack(DIGEST_VERSION, *map(len, texts), digest.header_size, cut)
+    return b"".join((head, *texts))
 
 
-def read_digest(packed: bytes) -> tuple[Digest, int] | None:
+def read_digest(packed: bytes, summary: bytes) -> tuple[Digest, int] | None:
     """The digest and the size of the field `header`; None if another version has written it."""
     if packed[0] != DIGEST_VERSION:
         return None
-    _, envelope, structure, parts, header_size, cut = _DIGEST.unpack_from(packed)
-    at = _DIGEST.size
-    ends: Sequence[int] = (at, at + envelope, at + envelope + structure)
-    return (
-        Digest(
-            packed[ends[0] : ends[1]],
-            packed[ends[1] : ends[2]],
-            packed[ends[2] : ends[2] + parts],
-            header_size,
-        ),
-        cut,
-    )
+    _, *lengths, header_size, cut = _DIGEST.unpack_from(packed)
+    texts, at = [], _DIGEST.size
+    for length in lengths:
+        texts.append(packed[at : at + length])
+        at += length
+    envelope, structure, parts, preview = texts
+    return Digest(envelope, structure, parts, header_size, summary, preview), cut

@@ -65,8 +65,11 @@ async def test_a_digest_of_another_version_is_made_again(backend: RedisBackend) 
         await store.call("HSET", key, "digest", b"\xff whatever")
         assert list(await inbox.digests([uid])) == [digest(content)]
         assert list(await inbox.headers([uid])) == [b"Subject: x\r\n\r\n"]
+        await store.call("HDEL", key, "summary")
+        assert list(await inbox.summaries([uid])) == [digest(content).summary]
+        assert list(await inbox.digests([uid])) == [digest(content)]
 
 
 def test_a_digest_survives() -> None:
-    made = Digest(b"(e)", b"", b"\0" * 7, 123)
-    assert read_digest(pack_digest(made, 100)) == (made, 100)
+    made = Digest(b"(e)", b"", b"\0" * 7, 123, b"s", "é".encode())
+    assert read_digest(pack_digest(made, 100), b"s") == (made, 100)
