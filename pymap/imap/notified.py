@@ -197,8 +197,10 @@ class Notified:
     async def _tell(self) -> None:
         account = self._account
         if account is not None:
-            if self.own_names:
-                await account.pull()
+            if self.own_names or self._notes:
+                await (
+                    account.pull()
+                )  # what is told of a mailbox is told by the name that it has now
             if account.listing is not self._listing or self._incomplete:
                 await self._tell_names(account)
             self._tell_notes()

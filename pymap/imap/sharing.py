@@ -90,8 +90,8 @@ async def enter_account(backend: Backend, user: str, limits: Limits) -> AsyncIte
 
 
 async def owner_of_new(account: Account, name: str) -> Account:
-    """The account that a mailbox of that name counts for once it is made. Raises what making it does
-    if it may not be made: who may not, does not learn what its owner has room for."""
+    """The account that a mailbox of that name counts for once it is made. Raises what making it
+    does if it may not be made: who may not, does not learn what its owner has room for."""
     if not isinstance(account, SharedAccount):
         return account
     return (await account.place_for(name)).account

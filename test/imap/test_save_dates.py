@@ -12,11 +12,12 @@ import pytest
 from maildir_store import maildir_of
 from remote_store import RemoteBackend
 
-from pymap.backend.api import Account
+from pymap.backend.api import Account, Quota
 from pymap.backend.conformance import new_message
 from pymap.backend.dict import DictBackend
 from pymap.backend.dict.mailbox import StoredMessage
 from pymap.backend.index import NewRow
+from pymap.backend.quota import Quotas
 from pymap.imap.mailboxes import rename_mailbox
 from pymap.imap.server import serve
 from pymap.limits import Limits
@@ -85,9 +86,9 @@ async def test_when_it_came_into_its_mailbox(account: Account, clock: Clock) -> 
     await other.move(ALL, other)
     assert await save_dates(account, "other") == [400, 400]
     clock.now += 100
-    await rename_mailbox(account, Limits(), "other", "another")
+    await rename_mailbox(account, Quotas(Quota()), Limits(), "other", "another")
     assert await save_dates(account, "another") == [400, 400]  # the same mailbox
-    await rename_mailbox(account, Limits(), "INBOX", "new")
+    await rename_mailbox(account, Quotas(Quota()), Limits(), "INBOX", "new")
     assert await save_dates(account, "new") == [500, 500]  # its messages move
 
 

@@ -596,17 +596,23 @@ def test_what_is_in_the_way_of_a_merge_is_not_lost(tmp_path: Path) -> None:
 
 
 def test_a_level_gives_nothing_to_a_new_mailbox(tmp_path: Path) -> None:
-    """What Dovecot leaves when it is cut off while it deletes: UIDs, and an identity."""
+    """What Dovecot leaves when it is cut off while it deletes: UIDs, an identity, rights."""
     layout = fs(tmp_path)
     for name in ("a/b", "s", "t/x"):
         layout.make(name)
     for level in ("a", "t"):
-        for left_over in ("dovecot-uidlist", "dovecot.index.log", "pymap-index", "dovecot-acl"):
+        for left_over in (
+            "dovecot-uidlist",
+            "dovecot.index.log",
+            "pymap-index",
+            "dovecot-acl",
+            "mine",
+        ):
             (layout.root / level / left_over).touch()
     layout.make("a")
     layout.rename("s", "t")
-    assert set(os.listdir(layout.root / "a")) == {*SUBS, "b", "dovecot-acl"}
-    assert set(os.listdir(layout.root / "t")) == {*SUBS, "x", "dovecot-acl"}
+    assert set(os.listdir(layout.root / "a")) == {*SUBS, "b", "mine"}
+    assert set(os.listdir(layout.root / "t")) == {*SUBS, "x", "mine"}
 
 
 def test_files_that_others_remove_or_make_meanwhile(tmp_path: Path) -> None:
