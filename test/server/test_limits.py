@@ -50,6 +50,8 @@ CASES: dict[str, tuple[int, bool, bytes, bytes, bytes]] = {
 }  # fmt: skip
 
 ELSEWHERE = {
+    "acl_identifiers": "imap/test_sharing.py",
+    "acl_owners": "imap/test_sharing.py",
     "contexts": "imap/test_contexts.py",
     "context_results": "imap/test_contexts.py",
     "mailboxes": "test_mailboxes",
