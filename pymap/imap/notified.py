@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from pymap.backend.api import Listing, MailboxStatus
 from pymap.backend.errors import BackendError, MailboxGone, MailboxNotFound
 from pymap.backend.opened import OpenMailbox
-from pymap.backend.rights import NO_RIGHTS
+from pymap.backend.rights import ALL_RIGHTS, NO_RIGHTS, Rights
 from pymap.backend.watched import Annotated, WatchedAccount
 from pymap.imap.fetch import send_new
 from pymap.imap.guarded import bare
@@ -187,8 +187,12 @@ class Notified:
 
     def try_again(self, after_s: float = RETRY_S) -> None:
         """The store is away, and may not wake anybody when it is back."""
-        if self._retry is None:
-            self._retry = asyncio.get_running_loop().call_later(after_s, self._try)
+        loop = asyncio.get_running_loop()
+        if self._retry is not None:
+            if self._retry.when() <= loop.time() + after_s:
+                return
+            self._retry.cancel()
+        self._retry = loop.call_later(after_s, self._try)
 
     def _try(self) -> None:
         self._retry = None
@@ -198,12 +202,11 @@ class Notified:
         account = self._account
         if account is not None:
             if self.own_names or self._notes:
-                await (
-                    account.pull()
-                )  # what is told of a mailbox is told by the name that it has now
+                # What is told of a mailbox is told by the name that it has now.
+                await account.pull()
             if account.listing is not self._listing or self._incomplete:
                 await self._tell_names(account)
-            self._tell_notes()
+            await self._tell_notes()
         dirty, self.dirty = self.dirty, {}
         try:
             for at, followed in enumerate(tuple(dirty), 1):
@@ -294,19 +297,23 @@ class Notified:
 
     async def _may_read(self, name: str) -> bool:
         """Whether it is still so: "the server MUST stop monitoring".   RFC 5465 5.9"""
-        account = self.session.account
-        if not isinstance(account, SharedAccount) or not name.startswith(OTHERS):
-            return True
-        try:
-            rights = await account.rights(name)
-        except MailboxNotFound:
-            rights = NO_RIGHTS
+        rights = await self._rights(name)
         if "r" not in rights:
             self._unfollow(name)
             if "l" in rights:
                 self._deny(name)
             return False
         return True
+
+    async def _rights(self, name: str) -> Rights:
+        """Of a mailbox of another user; all events need `l` and `r`.   RFC 5465 5"""
+        account = self.session.account
+        if not isinstance(account, SharedAccount) or not name.startswith(OTHERS):
+            return ALL_RIGHTS
+        try:
+            return await account.rights(name)
+        except MailboxNotFound:
+            return NO_RIGHTS
 
     def _deny(self, name: str) -> None:
         """It can be listed and not be read, which the client is told: RFC 5465 3.1."""
@@ -353,7 +360,7 @@ class Notified:
             self._notes.setdefault(change.mailbox, {}).update(dict.fromkeys(entries))
             self.wake()
 
-    def _tell_notes(self) -> None:
+    async def _tell_notes(self) -> None:
         """The names alone, as RFC 5464 4.4.2 has it; there is no need for ENABLE.   RFC 5465 5.6,
         5.7"""
         notes, self._notes = self._notes, {}
@@ -365,7 +372,7 @@ class Notified:
             session.send(r.MetadataChanged("", entries))
         for info in sorted(i for i in listing.mailboxes if i.id in notes):
             wanted = self.interests.of(info.name, info.name in listing.subscriptions)
-            if Event.MAILBOX_METADATA_CHANGE in wanted:
+            if Event.MAILBOX_METADATA_CHANGE in wanted and "r" in await self._rights(info.name):
                 session.send(r.MetadataChanged(session.shown(info.name), list(notes[info.id])))
 
     # -- names --
