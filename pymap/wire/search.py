@@ -9,12 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
+from pymap.wire.fetch import FetchItem
 from pymap.wire.types import Flag, SequenceSet
-
-if TYPE_CHECKING:
-    from pymap.wire.commands import FetchItem
 
 __all__ = [
     "All",
