@@ -51,7 +51,7 @@ async def test_both_count_and_obey(new_place: NewPlace, connect: Connect, layout
     file = place.maildir() / "maildirsize"
     ours = await connect(await place.pymap("--master", USER))
     await ours.run(b"SETQUOTA %b (STORAGE 100 MESSAGE 12)" % USER.encode())
-    server = await place.dovecot(KEEPS_QUOTA)
+    server = await place.dovecot(more=KEEPS_QUOTA)
     theirs = await connect(server)
     clients = [ours, theirs]
 
