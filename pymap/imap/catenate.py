@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from pymap.backend.api import Mailbox
-from pymap.backend.errors import MailboxNotFound
+from pymap.backend.errors import MailboxNotFound, NoPermission
+from pymap.imap.guarded import need
 from pymap.imap.part import cut, named, read
 from pymap.imap.session import Session
 from pymap.limits import Limits
@@ -98,12 +99,14 @@ def _url(session: Session, text: str) -> ImapUrl:
 
 
 async def _mailbox(session: Session, name: str | None) -> Mailbox | None:
-    """The mailbox of that name, or the selected one."""
+    """The mailbox of that name, or the selected one; None if there is none to be read."""
     if name is None:
         return session.selected().mailbox
     try:
-        return await session.authenticated().open(name)
-    except MailboxNotFound:
+        mailbox = await session.authenticated().open(name)
+        need(mailbox, "r")
+        return mailbox
+    except (MailboxNotFound, NoPermission):
         return None
 
 
