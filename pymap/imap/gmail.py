@@ -10,6 +10,7 @@ import re
 from hashlib import sha256
 
 from pymap.backend.api import Digest, Stored
+from pymap.imap.guarded import need
 from pymap.imap.view import MailboxView
 from pymap.mime.summary import threaded
 from pymap.wire import modutf7
@@ -57,9 +58,12 @@ async def store_flags(view: MailboxView, uids: UidSet, command: Store) -> Stored
     both for all messages that keep the same: each of these is one change."""
     mailbox, index = view.mailbox, view.index
     since = command.unchanged_since
-    if command.op is not FlagOp.SET or not (
-        command.labels or any(flag.is_label for flag in index.flags.keywords.values())
-    ):
+    if command.labels:
+        need(mailbox, "w")  # they are keywords
+    has_labels = any(flag.is_label for flag in index.flags.keywords.values())
+    # Whoever may not change labels leaves them alone anyway.
+    keeps_labels = "w" in mailbox.rights and has_labels
+    if command.op is not FlagOp.SET or not (command.labels or keeps_labels):
         return await mailbox.store(uids, command.op, command.flags, since)
     done: Stored | None = None
     for kept, some in _by_kept(view, uids, command.labels):
