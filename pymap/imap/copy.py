@@ -52,7 +52,7 @@ async def move(session: Session, command: Move) -> Done:
     uids = view.uid_set(slices)
     target = await open_target(session, command.mailbox)
     owner = await session.owner(command.mailbox)
-    if not await session.owns_selected(owner):  # else it adds nothing
+    if not session.owns_selected(owner):  # else it adds nothing
         await session.quotas.check(owner, view.index.sizes_of(uids))
     await session.pause_after(len(uids.ranges))
     copied = await guarded.move(view.mailbox, uids, target)

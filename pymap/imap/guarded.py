@@ -9,6 +9,7 @@ import logging
 from collections.abc import Sequence
 
 from pymap.backend.api import (
+    Account,
     Changes,
     Copied,
     Digest,
@@ -90,9 +91,11 @@ class Guarded(Mailbox):
     """`inner`, as far as `rights` go: those that its user had when it was opened, which is as
     long as a mailbox is selected.   RFC 4314 5.1.1"""
 
-    def __init__(self, inner: Mailbox, rights: Rights) -> None:
+    def __init__(self, inner: Mailbox, rights: Rights, account: Account) -> None:
+        """`account` is whose it is."""
         self.inner = inner
         self.rights = rights
+        self.account = account
         self.id, self.uid_validity = inner.id, inner.uid_validity
         self.index, self.shared = inner.index, inner.shared
         self.properties = inner.properties

@@ -36,7 +36,7 @@ async def replace(session: Session, command: Replace) -> Done:
     if not old.present_in(view.index.uids):
         raise MessageExpunged
     owner = await session.owner(command.mailbox)
-    goes = view.index.sizes_of(old) if await session.owns_selected(owner) else ()
+    goes = view.index.sizes_of(old) if session.owns_selected(owner) else ()
     new = await add(session, owner, target, messages, goes)
     await _remove(view, old, target, new)
     # Before the EXPUNGE, which would else be told of a message without a successor.   RFC 8508 4.3

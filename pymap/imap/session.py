@@ -23,12 +23,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 from pymap.auth.authenticator import Authenticator, Login
 from pymap.auth.channel import Channel
 from pymap.backend.api import Account, Backend, Mailbox
-from pymap.backend.errors import FAULTS, BackendError, MailboxGone, MailboxNotFound
+from pymap.backend.errors import FAULTS, BackendError, MailboxGone
 from pymap.backend.opened import OpenMailboxes
 from pymap.backend.quota import Quotas
 from pymap.backend.watched import Annotated, WatchedAccounts
 from pymap.config import ExtensionConfig
 from pymap.imap.columns import flag_lines
+from pymap.imap.guarded import Guarded
 from pymap.imap.languages import Language
 from pymap.imap.progress import Progress
 from pymap.imap.referrals import mailbox_referral
@@ -330,13 +331,13 @@ class Session:
         """The account that a mailbox of that name counts for. Raises MailboxNotFound."""
         return (await self.place(name)).account
 
-    async def owns_selected(self, owner: Account) -> bool:
+    def owns_selected(self, owner: Account) -> bool:
         """Whether the selected mailbox counts for that account, so that moving its messages adds
-        nothing there. One that its owner has ceased to share meanwhile does not."""
-        try:
-            return await self.owner(self.mailbox_name) is owner
-        except MailboxNotFound:
-            return False
+        nothing there. Names do not tell: what they meant may be shared no longer."""
+        mailbox, account = self.selected().mailbox, self.account
+        if isinstance(mailbox, Guarded):
+            return mailbox.account is owner
+        return owner is (account.own if isinstance(account, SharedAccount) else account)
 
     def sharing(self) -> SharedAccount:
         """The same, where ACL is offered: `require` has said so."""

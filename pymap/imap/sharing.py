@@ -218,7 +218,7 @@ class SharedAccount(Account):
         mailbox = await place.account.open(place.name)
         if place.account is self.own and rights == ALL_RIGHTS:
             return mailbox
-        return Guarded(mailbox, rights)
+        return Guarded(mailbox, rights, place.account)
 
     async def create(self, name: str, special_use: tuple[str, ...] = ()) -> Mailbox:
         """The access list is inherited.   RFC 4314 4"""
@@ -230,7 +230,7 @@ class SharedAccount(Account):
         if entries:
             await place.account.set_access(place.name, entries)
         rights = rights_of(entries, self.user, place.owner)
-        return made if rights == ALL_RIGHTS else Guarded(made, rights)
+        return made if rights == ALL_RIGHTS else Guarded(made, rights, place.account)
 
     async def _may_create(self, place: Place, name: str) -> AccessList:
         """Whether a mailbox may come to be there: the nearest one above has to allow it, whose
