@@ -23,7 +23,7 @@ __all__ = [
 
 _RUNS = re.compile(r"[*%]{2,}")
 _WILDCARDS = re.compile(r"[*%]")
-BREATH = 20_000  # characters of names looked at until others get their turn
+BREATH = 20_000  # characters of names looked at, or what takes as long, until others get their turn
 
 
 def matcher(pattern: str) -> Callable[[str], bool]:
@@ -226,8 +226,10 @@ async def list_(session: Session, command: List) -> Done:
         if not chosen or info is None or info.id is None:
             continue  # it is there only for what is below it: RFC 8440 4, RFC 5819 2
         if ListReturn.MYRIGHTS in returns:
+            work += 100
             await _send_rights(session, name)
         if command.status:
+            work += 100
             await _send_status(session, command, name)
         if command.metadata:
             work += await _send_metadata(session, command, name)

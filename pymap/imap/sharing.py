@@ -134,15 +134,17 @@ class SharedAccount(Account):
         """Whose a name is, whether or not there is such a mailbox. Raises MailboxNotFound for
         that of another who shares nothing.
 
-        Mailboxes of the user's own that were below OTHERS before there was sharing stay his.
+        There is one name for each, else a mailbox could be renamed to be its own inferior: INBOX
+        of another is in capitals, and an owner's name is written as `_escaped` does. Mailboxes of
+        the user's own that were below OTHERS before there was sharing stay his.
         """
         if name.startswith(OTHERS):
             level, _, inner = name.removeprefix(OTHERS).partition(DELIMITER)
             owner = _unescaped(level)
             if owner in await self._sharers():
-                if not inner:
+                if not inner or inner != fold_inbox(inner) or level != _escaped(owner):
                     raise MailboxNotFound
-                return Place(owner, await self._account_of(owner), fold_inbox(inner))
+                return Place(owner, await self._account_of(owner), inner)
         return Place(self.user, self.own, name)
 
     async def _account_of(self, owner: str) -> Account:
@@ -190,6 +192,7 @@ class SharedAccount(Account):
                 found += await self._shared_by(owner)
             except BackendError as error:
                 log.warning("%s does not see what %s shares: %s", self.user, owner, error)
+            await asyncio.sleep(0)  # a store that answers at once lets others run
         return found
 
     async def _shared_by(self, owner: str) -> list[MailboxInfo]:
@@ -216,7 +219,9 @@ class SharedAccount(Account):
         place = await self.place(name)
         rights = await self._rights(place)
         mailbox = await place.account.open(place.name)
-        if place.account is self.own and rights == ALL_RIGHTS:
+        if place.account is not self.own:
+            rights = await self._rights(place)  # its owner may just have put another one there
+        elif rights == ALL_RIGHTS:
             return mailbox
         return Guarded(mailbox, rights, place.account)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -12,13 +13,16 @@ from inspect import iscoroutinefunction
 import pytest
 from server.client import Client, becomes
 
-from pymap.backend.api import Mailbox, User
-from pymap.backend.dict import DictAccount, DictBackend
-from pymap.backend.errors import LimitReached, MailboxNotFound, NoPermission
+from pymap.backend.api import Mailbox, NewMessage, User, digest
+from pymap.backend.dict import DictAccount, DictBackend, DictMailbox
+from pymap.backend.errors import CannotDo, LimitReached, MailboxNotFound, NoPermission
+from pymap.backend.rights import AccessList, from_properties
+from pymap.config import ExtensionConfig
 from pymap.imap.guarded import Guarded, bare
 from pymap.imap.server import Server, serve
 from pymap.imap.sharing import STALE_S, SharedAccount
 from pymap.limits import Limits
+from pymap.wire.types import InternalDate
 
 LR = frozenset("lr")
 
@@ -157,6 +161,32 @@ async def test_any_name_of_an_owner_is_one_level(owner: str) -> None:
     await bob.open(shared)
 
 
+@pytest.mark.parametrize(
+    ("owner", "name", "alias"),
+    [
+        ("a=b", "Team", "a=b/Team"),
+        ("a=2Fb", "Team", "a=2Fb/Team"),
+        ("a/b", "Team", "a=2fb/Team"),
+        ("alice", "INBOX/Team", "alice/inbox/Team"),
+    ],
+)
+async def test_what_is_shared_has_one_name(owner: str, name: str, alias: str) -> None:
+    """Else a mailbox could be renamed to be below itself."""
+    backend = CountingBackend(owner, "bob")
+    own = of(backend, owner)
+    await own.create(name)
+    await grant(own, name, "bob", "lrkx")
+    bob = of(backend, "bob")
+    (shared,) = await names(bob) - {"INBOX"}
+    with pytest.raises(MailboxNotFound):
+        await bob.open(f"Other Users/{alias}")
+    with pytest.raises((MailboxNotFound, CannotDo)):
+        await bob.rename(f"Other Users/{alias}", f"{shared}/Sub")
+    with pytest.raises((MailboxNotFound, CannotDo)):
+        await bob.rename(shared, f"Other Users/{alias}/Sub")
+    assert await names(own) == {"INBOX", name}
+
+
 async def test_own_mailboxes_of_that_name_are_not_lost() -> None:
     backend = CountingBackend("alice", "bob")
     own = backend.account_of("bob")
@@ -197,6 +227,115 @@ async def test_columns_are_shared_and_rights_are_not() -> None:
         assert (await bob.command(b"EXPUNGE")).condition == b"NO"
         await alice.ok(b"EXPUNGE")
         assert len(server.open_mailboxes._open) == 1
+
+
+class Swapped(DictAccount):
+    """Whose mailboxes Open and Closed change names while somebody opens one of them."""
+
+    async def open(self, name: str) -> DictMailbox:
+        boxes = self._mailboxes
+        if name == "Open":
+            boxes["Open"], boxes["Closed"] = boxes["Closed"], boxes["Open"]
+        return await super().open(name)
+
+    async def access_list(self, name: str) -> AccessList:
+        return from_properties(await self._mailboxes[name].properties.read())
+
+
+async def test_rights_are_those_of_the_mailbox_that_is_opened() -> None:
+    backend = CountingBackend("alice", "bob")
+    backend._accounts["alice"] = own = Swapped(backend.limits)
+    own.add("Open")
+    own.add("Closed")
+    await own._mailboxes["Open"].properties.write({"acl/bob": b"lr"})
+    await backend.properties("shared/bob").write({"alice": b"1"})
+    with pytest.raises(MailboxNotFound):
+        await of(backend, "bob").open("Other Users/alice/Open")
+
+
+async def test_what_is_not_granted_is_as_if_it_were_not_there() -> None:
+    """No command has another answer, whether a mailbox is hidden or there is none."""
+    there, not_there = [await said_of_secret(exists) for exists in (True, False)]
+    assert there == not_there
+    assert len(there) > 80
+
+
+NUMBERS = re.compile(rb"UIDVALIDITY \d+|MAILBOXID \(\w+\)|\d{9,}")
+
+
+async def said_of_secret(exists: bool) -> list[bytes]:
+    """All that bob is told, without what is another each time."""
+    backend = CountingBackend("alice", "bob")
+    alice = of(backend, "alice")
+    await grant(alice, "INBOX", "bob", "lrswite")
+    await alice.create("Team")
+    await grant(alice, "Team", "bob", "lrswitekx")
+    if exists:
+        mailbox = await alice.create("Secret")
+        await grant(alice, "Secret", "bob", "stewp")
+        now = InternalDate(int(time.time()))
+        await mailbox.append([NewMessage(b"Subject: x\r\n\r\nx", frozenset(), now, digest(b"x"))])
+    answers = []
+    async with serve(backend, extensions=ExtensionConfig(quota_messages=100)) as server:
+        bob = await Client.connect(server.addresses[0])
+        await bob.ok(b"LOGIN bob secret")
+        await bob.ok(b"APPEND INBOX {1+}\r\nx")
+        for command in ABOUT_SECRET:
+            answer = await bob.command(command)
+            answers += [NUMBERS.sub(b"", line) for line in (*answer.untagged, answer.tagged)]
+        await bob.close()
+    return answers
+
+
+_SECRET = b'"Other Users/alice/Secret"'
+_URL = b"imap://bob@localhost/Other%20Users/alice/Secret/;UID=1;URLAUTH=anonymous"
+ABOUT_SECRET = [
+    b"SELECT " + _SECRET,
+    b"EXAMINE " + _SECRET,
+    b"STATUS " + _SECRET + b" (MESSAGES)",
+    b"MYRIGHTS " + _SECRET,
+    b"GETACL " + _SECRET,
+    b"SETACL " + _SECRET + b" bob lr",
+    b"DELETEACL " + _SECRET + b" bob",
+    b"LISTRIGHTS " + _SECRET + b" bob",
+    b"GETQUOTAROOT " + _SECRET,
+    b"GETMETADATA " + _SECRET + b" /shared/comment",
+    b"SETMETADATA " + _SECRET + b' (/private/comment "x")',
+    b"DELETE " + _SECRET,
+    b"RENAME " + _SECRET + b' "Other Users/alice/Team/New"',
+    b"RENAME " + _SECRET + b" mine",
+    b"RENAME INBOX " + _SECRET,
+    b'RENAME "Other Users/alice/Team" ' + _SECRET,
+    b"CREATE " + _SECRET,
+    b'CREATE "Other Users/alice/Secret/Sub"',
+    b"CREATE " + _SECRET + b" (USE (\\Junk))",
+    b"APPEND " + _SECRET + b" {1+}\r\nx",
+    b'APPEND INBOX CATENATE (URL "/Other%20Users/alice/Secret/;UID=1")',
+    b'GENURLAUTH "' + _URL + b'" INTERNAL',
+    b'URLFETCH "' + _URL + b":INTERNAL:01" + 64 * b"0" + b'"',
+    b"RESETKEY " + _SECRET + b" INTERNAL",
+    b"RESETKEY",
+    b'LIST "" *',
+    b'LIST "" ' + _SECRET,
+    b'LIST "" * RETURN (MYRIGHTS CHILDREN STATUS (MESSAGES) METADATA (/shared/comment))',
+    b"SUBSCRIBE " + _SECRET,
+    b'LIST (SUBSCRIBED RECURSIVEMATCH) "" * RETURN (MYRIGHTS STATUS (MESSAGES))',
+    b'LSUB "" *',
+    b"ESEARCH IN (mailboxes " + _SECRET + b") ALL",
+    b'ESEARCH IN (subtree "Other Users" subscribed) ALL',
+    b"NOTIFY SET STATUS (mailboxes " + _SECRET + b" (MessageNew MessageExpunge FlagChange))",
+    b'NOTIFY SET STATUS (subtree "Other Users" (MessageNew MessageExpunge MailboxName))',
+    b"UNSUBSCRIBE " + _SECRET,
+    b"NOTIFY NONE",
+    b"SELECT INBOX",
+    b"COPY 1 " + _SECRET,
+    b"UID COPY 77 " + _SECRET,
+    b"UID MOVE 77 " + _SECRET,
+    b"MOVE 1 " + _SECRET,
+    b"REPLACE 1 " + _SECRET + b" {1+}\r\nx",
+    b"GETQUOTA alice",
+    b"GETQUOTA bob",
+]  # fmt: skip
 
 
 def test_no_method_of_a_mailbox_goes_past_the_guard() -> None:
@@ -267,6 +406,43 @@ async def test_only_so_many_share_with_one() -> None:
         await grant(carol, "INBOX", "dave")
     assert "dave" not in await carol.access_list("INBOX")
     await grant(of(backend, "alice", limits), "INBOX", "dave", "lrs")
+
+
+async def test_a_move_out_of_what_is_shared_no_longer_is_no_move_within_an_account() -> None:
+    """It is selected still, though nobody knows any more that it was shared."""
+    backend = CountingBackend("alice", "bob")
+    await grant(of(backend, "alice"), "INBOX", "bob", "lrite")
+    async with serve(backend, extensions=ExtensionConfig(quota_messages=1)) as server:
+        bob, alice = [await Client.connect(server.addresses[0]) for _ in range(2)]
+        for client, name in ((bob, b"bob"), (alice, b"alice")):
+            await client.ok(b"LOGIN %b secret" % name)
+            await client.ok(b"APPEND INBOX {1+}\r\nx")
+        await bob.ok(b'SELECT "Other Users/alice/INBOX"')
+        await alice.ok(b"DELETEACL INBOX bob")
+        await backend.properties("shared/bob").write({"alice": None})
+        assert b"[OVERQUOTA]" in (await bob.command(b"MOVE 1 INBOX")).tagged
+        replaced = await bob.command(b"REPLACE 1 INBOX {1+}\r\ny")
+        assert b"[OVERQUOTA]" in replaced.tagged
+        await bob.close()
+        await alice.close()
+
+
+@pytest.mark.parametrize(("owners", "mailboxes"), [(1, 2000), (40, 50)])
+async def test_looking_for_what_is_shared_lets_others_run(owners: int, mailboxes: int) -> None:
+    """Also over a store that answers at once."""
+    backend = CountingBackend("bob", limits=Limits(mailboxes=20_000))
+    for n in range(owners):
+        owner = f"owner{n}"
+        await backend.users.put(User(owner, "secret"))
+        await grant(of(backend, owner), "INBOX", "bob")
+        for m in range(mailboxes):
+            backend.account_of(owner).add(f"f{m}")
+    done, turns = asyncio.create_task(names(of(backend, "bob"))), 0
+    while not done.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert len(await done) == 1 + owners
+    assert turns >= owners * mailboxes / 1000
 
 
 async def test_a_listing_of_many_lets_others_run() -> None:
