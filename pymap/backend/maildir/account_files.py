@@ -6,7 +6,9 @@ Dovecot 2.3.19:
 Rule 1: `subscriptions` is written anew, renamed into place, under the dotlock of its name. One that
         begins with "V<TAB>2" and an empty line has a tab between levels; any other, an empty one
         included, has the separator of the layout. Each stays as it is; a new one is of version
-        2. Names are in modified UTF-7, but what is none is taken as it stands.
+        2. Names are in modified UTF-7, but what is none is taken as it stands. A dot that is
+        part of a level, as in what jane@example.com shares, we write as `DOT`: Dovecot with
+        folders .Work.2024 has no such names, and shows it as it stands.
 Rule 2: the highest UIDVALIDITY given out is the name of an empty file: `dovecot-uidvalidity.%08x`.
         Who renames it to a higher one has the new value; whoever comes too late finds no file
         of the old name and looks again. `dovecot-uidvalidity` has the same eight digits, for
@@ -46,6 +48,8 @@ VERSION_2 = b"V\t2\n\n"
 HIGHEST = 0xFFFFFFFF
 ATTEMPTS = 1000  # each that fails has let somebody else through
 
+DOT = b"&AC4-"  # in UTF-7, which nobody else writes for what is ASCII
+
 _CONTROL = re.compile("[\x00-\x1f]")
 _UID_VALIDITY = re.compile(r"dovecot-uidvalidity\.([0-9a-fA-F]{1,8})")
 
@@ -72,7 +76,8 @@ class Subscriptions:
 
     def add(self, name: str) -> None:
         """Raises CannotDo for a name that the layout cannot hold, InUse, Corrupt, OSError."""
-        self._layout.path(name)
+        # A dot is no obstacle: it may be in the name of another user.
+        self._layout.path(name if self._layout.separator == DELIMITER else name.replace(".", "_"))
         self._change(name, add=True)
 
     def remove(self, name: str) -> None:
@@ -87,7 +92,7 @@ class Subscriptions:
             separator = self._separator(octets)
             lines = [line for line in _lines(octets) if self._name(line, separator) != name]
             if add:
-                lines.append(separator.join(map(modutf7.encode, name.split(DELIMITER))))
+                lines.append(separator.join(map(self._raw, name.split(DELIMITER))))
             head = VERSION_2 if separator == b"\t" else b""
             octets = head + b"".join(line + b"\n" for line in lines)
             replace_file(str(self.path), f"{self.path.parent}/pymap-subscriptions.new", octets)
@@ -105,6 +110,9 @@ class Subscriptions:
 
     def _separator(self, octets: bytes) -> bytes:
         return b"\t" if octets.startswith(VERSION_2) else self._layout.separator.encode()
+
+    def _raw(self, level: str) -> bytes:
+        return modutf7.encode(level).replace(self._layout.separator.encode(), DOT)
 
     def _name(self, line: bytes, separator: bytes) -> str | None:
         """What Dovecot would take it for, if it can be a name here."""
@@ -124,6 +132,7 @@ def _lines(octets: bytes) -> list[bytes]:
 
 
 def _level(raw: bytes) -> str:
+    raw = raw.replace(DOT, b".")
     try:
         level = modutf7.decode(raw)
     except ValueError:

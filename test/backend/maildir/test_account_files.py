@@ -126,7 +126,23 @@ def test_version_1_stays(layout: Layout) -> None:
 
 def test_a_name_that_cannot_be_is_not_subscribed(layout: Layout) -> None:
     with pytest.raises(CannotDo):
-        Subscriptions(layout).add("a.b" if layout.separator == "." else "a/cur")
+        Subscriptions(layout).add("~a" if layout.separator == "." else "a/cur")
+
+
+@pytest.mark.parametrize("head", [b"", b"V\t2\n\n"])
+def test_what_others_share_may_be_subscribed_whatever_their_names(
+    layout: Layout, head: bytes
+) -> None:
+    """Folders .Work.2024 cannot have a dot in a level, the names of users do."""
+    subscriptions = Subscriptions(layout)
+    subscriptions.path.write_bytes(head + b"x\n")
+    names = {"Other Users/jane@example.com/INBOX", "Other Users/é.x./a&b"}
+    for name in names:
+        subscriptions.add(name)
+    assert subscriptions.read() == {*names, "x"}
+    for name in names:
+        subscriptions.remove(name)
+    assert subscriptions.path.read_bytes() == head + b"x\n"
 
 
 def test_changes_by_others_are_seen(layout: Layout) -> None:
@@ -204,6 +220,18 @@ def test_subscriptions_are_dovecots(peer: Dovecot) -> None:
     for name in SUBSCRIBED:
         subscriptions.remove(name)
     assert subscriptions.read() == {"nowhere/ü"} == peer.subscribed()
+    assert peer.log == []
+
+
+def test_dovecot_does_not_mind_a_dot_in_what_is_subscribed(peer: Dovecot) -> None:
+    subscriptions = Subscriptions(peer.layout)
+    shared = "Other Users/jane@example.com/INBOX"
+    peer.imap("SUBSCRIBE INBOX")
+    subscriptions.add(shared)
+    assert subscriptions.read() == {shared, "INBOX"}
+    assert peer.subscribed() > {"INBOX"}
+    peer.imap("UNSUBSCRIBE INBOX")
+    assert subscriptions.read() == {shared}
     assert peer.log == []
 
 
