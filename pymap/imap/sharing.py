@@ -157,12 +157,14 @@ class SharedAccount(Account):
             self._entered[owner] = account
         return account
 
-    async def _sharers(self) -> set[str]:
-        """The owners that may have granted something to this user."""
-        found: set[str] = set()
+    async def _sharers(self) -> dict[str, dict[str, bytes]]:
+        """The owners that may have granted something to this user: to which identifiers, and
+        when they last did."""
+        found: dict[str, dict[str, bytes]] = {}
         for identifier in (self.user, ANYONE):
-            found.update(await self._hints(identifier))
-        found.discard(self.user)
+            for owner, since in (await self._hints(identifier)).items():
+                found.setdefault(owner, {})[identifier] = since
+        found.pop(self.user, None)
         return found
 
     async def rights(self, name: str) -> Rights:
@@ -187,18 +189,18 @@ class SharedAccount(Account):
 
     async def _shared(self) -> list[MailboxInfo]:
         found: list[MailboxInfo] = []
-        for owner in sorted(await self._sharers()):
+        for owner, hints in sorted((await self._sharers()).items()):
             try:
-                found += await self._shared_by(owner)
+                found += await self._shared_by(owner, hints)
             except BackendError as error:
                 log.warning("%s does not see what %s shares: %s", self.user, owner, error)
             await asyncio.sleep(0)  # a store that answers at once lets others run
         return found
 
-    async def _shared_by(self, owner: str) -> list[MailboxInfo]:
+    async def _shared_by(self, owner: str, hints: Mapping[str, bytes]) -> list[MailboxInfo]:
         account = await self._account_of(owner)
         lists = await account.access_lists()
-        await self._forget_stale(owner, lists)
+        await self._forget_stale(owner, hints, lists)
         visible = {
             name for name, entries in lists.items() if "l" in rights_of(entries, self.user, owner)
         }
@@ -382,16 +384,18 @@ class SharedAccount(Account):
         if renew or owner not in known:
             await properties.write({owner: b"%d" % time.time()})
 
-    async def _forget_stale(self, owner: str, lists: Mapping[str, AccessList]) -> None:
-        for identifier in (self.user, ANYONE):
+    async def _forget_stale(
+        self, owner: str, hints: Mapping[str, bytes], lists: Mapping[str, AccessList]
+    ) -> None:
+        for identifier, since in hints.items():
+            if since.isdigit() and int(since) >= time.time() - STALE_S:
+                continue
             if any(entries.get(identifier) for entries in lists.values()):
                 continue
             properties = self._backend.properties(_scope(identifier))
             assert properties is not None
-            since = (await properties.read()).get(owner)
-            if since is not None and (not since.isdigit() or int(since) < time.time() - STALE_S):
-                # Unless a grant has just renewed it.
-                await properties.write({owner: None}, {owner: since})
+            # Unless a grant has just renewed it.
+            await properties.write({owner: None}, {owner: since})
 
 
 def _scope(identifier: str) -> str:
