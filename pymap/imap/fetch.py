@@ -148,7 +148,7 @@ def check_offered(session: Session, items: Iterable[FetchItem]) -> None:
 def changed_after(view: MailboxView, slices: Slices, modseq: int) -> Slices:
     """Those messages that changed after `modseq`, which costs the number of changes."""
     changed = view.index.changed_since(modseq)
-    return (changed & view.uid_set(slices)).slices(view.uids, view.exists)
+    return (changed & view.uid_ranges(slices)).slices(view.uids, view.exists)
 
 
 async def _send_vanished(session: Session, view: MailboxView, command: Fetch, since: int) -> None:

@@ -15,7 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from enum import IntEnum
 from itertools import compress
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from pymap import mime
 from pymap.backend.api import DELIMITER, Digest
@@ -81,16 +81,16 @@ async def search(session: Session, command: Search) -> Done:
     view = session.selected()
     if command.names_charset and "UTF8=ACCEPT" in session.enabled:
         raise BadCommand("CHARSET after ENABLE UTF8=ACCEPT")  # RFC 6855 3
-    command = await with_filters(session, command)
     returns = command.returns
     check_tag(view, command.tag, returns)
-    await view.opened.sync()
-    if command.uses_modseq:
-        session.enable("CONDSTORE")
-    evaluation = Evaluation(session, view)
-    marks = view.index.modseq, view.uid_next
-    key = lasting(command.key, view) if updates(returns) else command.key
     with saving(view, returns):
+        command = await with_filters(session, command)
+        await view.opened.sync()
+        if command.uses_modseq:
+            session.enable("CONDSTORE")
+        evaluation = Evaluation(session, view)
+        marks = view.index.modseq, view.uid_next
+        key = lasting(command.key, view) if updates(returns) else command.key
         at = await evaluation.run(key, command.uses_modseq)
     found = evaluation.found(at, command.by_uid, returns)
     save(view, found, returns)
@@ -136,6 +136,7 @@ class Evaluation:
         self.limit = session.extensions.message_limit if uids is None else None
         self.lowest: int | None = None
         """The lowest UID that was looked at, if there was a limit to that.   RFC 9738 3.1"""
+        self._copies: dict[int, Sequence[Any]] = {}  # of columns, by their ids
         self.likeness: dict[int, list[float]] = {}
         """Of the keys that were matched fuzzily, by candidate."""
 
@@ -156,8 +157,7 @@ class Evaluation:
         asked = UidSet(((1, MAX_NUMBER),))
         for each in key.keys if isinstance(key, k.And) else (key,):
             if isinstance(each, k.Numbers):
-                slices = self.view.resolve(each.numbers, each.by_uid, strict=False)
-                asked &= self.view.uid_set(slices)
+                asked &= self.view.searched(each.numbers, each.by_uid)
         found = [at for start, stop in asked.slices(uids) for at in range(start, stop)]
         if whole:
             check_count(self.session, len(found))
@@ -215,9 +215,12 @@ class Evaluation:
         return read
 
     def column(self, column: Sequence[_Value]) -> Sequence[_Value]:
-        """A copy of what a column says of the messages of the snapshot. Called by `compile`, that
-        is, before anything is awaited."""
-        return pick(column, self.batch.rows)
+        """A copy of what a column says of the messages of the snapshot, one for all keys. Called
+        by `compile`, that is, before anything is awaited."""
+        copy = self._copies.get(id(column))
+        if copy is None:
+            copy = self._copies[id(column)] = pick(column, self.batch.rows)
+        return copy
 
     async def pace(self, work: int) -> None:
         self.work += work
@@ -251,9 +254,7 @@ class Evaluation:
             case k.Numbers(numbers, by_uid):
                 if self.view.uid_only and not by_uid and not numbers.saved:
                     raise uid_required()
-                return self._by_uid(
-                    self.view.uid_set(self.view.resolve(numbers, by_uid, strict=False))
-                )
+                return self._by_uid(self.view.searched(numbers, by_uid))
             case k.Header(name, text) if alike and text:
                 return self._by_header(None, fuzzy.header(name, text))
             case k.Header(name, text):
@@ -346,7 +347,11 @@ class Evaluation:
         return self._column(narrow)
 
     def _by_uid(self, uids: UidSet) -> Test:
-        return self._column(lambda candidates: self._within(uids, candidates))
+        async def run(candidates: Candidates) -> Candidates:
+            await self.pace(len(candidates) + 4 * len(uids.ranges))
+            return self._within(uids, candidates)
+
+        return Test(Cost.COLUMN, run)
 
     def _within(self, uids: UidSet, candidates: Candidates) -> Candidates:
         slices = uids.slices(self.batch.uids)

@@ -132,6 +132,19 @@ class MailboxView:
             uids.extend(self.uids[start:stop])
         return UidSet.from_sorted(uids)
 
+    def searched(self, numbers: SequenceSet, by_uid: bool) -> UidSet:
+        """The UIDs that a search key means, and such as are in between and not there: as many
+        ranges as the client wrote, however many messages that is."""
+        if numbers.saved:
+            return self.saved
+        if by_uid:
+            return UidSet(numbers.resolve(self.uids[self.exists - 1] if self.exists else 0))
+        return self.uid_ranges(self.resolve(numbers, by_uid=False, strict=False))
+
+    def uid_ranges(self, slices: Slices) -> UidSet:
+        """The same of some positions."""
+        return UidSet((self.uids[start], self.uids[stop - 1]) for start, stop in slices)
+
     @property
     def in_step(self) -> bool:
         """Whether a position here is a row of the index."""
