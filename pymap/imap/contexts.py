@@ -171,13 +171,17 @@ class Contexts:
         results = [context.results for context in self.by_tag.values()]
         return sum(len(each.ranks) for each in results if isinstance(each, Sorted))
 
-    def remove_gone(self) -> None:
+    async def remove_gone(self) -> None:
         """Tell of results that were expunged, whether or not the expunge itself may be told
-        now.   RFC 5267 4.3.4, A.3"""
-        gone = self.view.uid_set(self.view.gone())
-        for context in self.by_tag.values() if gone else ():
-            if there := context.results.among(gone):
-                self._send(context, [("REMOVEFROM", context.results.remove(there))])
+        now. What goes while others have their turn is told as well: afterwards no result is
+        gone, until the next await.   RFC 5267 4.3.4, A.3"""
+        told = NO_UIDS
+        while gone := self.view.uid_set(self.view.gone()) - told:
+            for context in self.by_tag.values():
+                if there := context.results.among(gone):
+                    self._send(context, [("REMOVEFROM", context.results.remove(there))])
+                await self.session.pause_after(len(gone.ranges))
+            told |= gone
 
     async def update(self) -> None:
         """Tell of results that have come and gone since. A message that the client has not been
@@ -189,10 +193,12 @@ class Contexts:
                 continue
             touched = index.changed_since(context.modseq) & _range(1, uid_next)
             touched |= _range(context.uid_next, uid_next)
+            await self.session.pause_after(len(touched.ranges))
             matching = {rank[-1]: rank for rank in await context.matching(touched)}
             await self.session.pause_after(len(matching))
             now = UidSet.of(*matching)
             before = context.results.among(touched)
+            await self.session.pause_after(len(touched.ranges))
             changes: list[tuple[str, Places]] = []
             if removed := before - now:
                 changes.append(("REMOVEFROM", context.results.remove(removed)))
@@ -269,8 +275,7 @@ def lasting(key: k.SearchKey, view: MailboxView) -> k.SearchKey:
         if key.by_uid and not numbers.saved:
             ranges = [range_of(*pair) for pair in numbers.ranges]
             return k.Numbers(SequenceSet(tuple(pair for pair in ranges if pair[0])), by_uid=True)
-        uids = view.uid_set(view.resolve(numbers, key.by_uid, strict=False))
-        return k.Numbers(SequenceSet(uids.ranges), by_uid=True)
+        return k.Numbers(SequenceSet(view.searched(numbers, key.by_uid).ranges), by_uid=True)
 
     return k.rebuilt(key, leaf)
 

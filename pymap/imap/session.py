@@ -541,7 +541,7 @@ class Session:
             return
         contexts = view.contexts
         if contexts is not None:
-            contexts.remove_gone()
+            await contexts.remove_gone()
         first = view.uid_next
         news = view.news(may_expunge)
         if news is not None:

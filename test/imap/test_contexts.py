@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from pymap.imap.contexts import FEW, Ascending, Places, Sorted
 from pymap.imap.server import Server
+from pymap.imap.session import Session
 from pymap.limits import Limits
 from pymap.wire.types import UidSet
 
@@ -207,4 +208,37 @@ async def test_context_results_limit(imap_server: StartServer) -> None:
     assert refused[1].startswith(b"* NO [NOUPDATE ")
     # A search holds next to nothing.
     assert len(await client.ask(b"SEARCH RETURN (UPDATE) ALL")) == 2
+    client.writer.close()
+
+
+async def test_what_goes_while_others_have_their_turn_is_told_before_it_is_expunged(
+    imap_server: StartServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rule 2 of `imap/contexts.py`, over a pause in the middle of what is told."""
+    server = await imap_server()
+    client = await connect(server)
+    for _ in range(6):
+        await client.ask(b"APPEND INBOX {4+}\r\n\r\n\r\n")
+    followers = [Follower(client, b"SEARCH RETURN (UPDATE ALL) ALL") for _ in range(3)]
+    for follower in followers:
+        follower.results = await follower.now()
+        await client.ask(follower.search)
+        follower.tag = b"t%d" % client.tag
+    (session,) = [each.session for each in server.clients]
+    inbox = session.selected().mailbox
+    doomed = [UidSet.of(2), UidSet.of(5), UidSet.of(1), UidSet.of(6)]
+    pause_after = Session.pause_after
+
+    async def others_expunge(self: Session, ranges: int) -> None:
+        if doomed:
+            await inbox.expunge(doomed.pop(0))
+        await pause_after(self, 10**6)
+
+    await inbox.expunge(doomed.pop(0))
+    monkeypatch.setattr(Session, "pause_after", others_expunge)
+    lines = await client.ask(b"NOOP")
+    assert b"* 1 EXPUNGE" in lines
+    for follower in followers:
+        follower.hear(lines)
+        assert follower.results == [1, 2] == await follower.now()
     client.writer.close()
