@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from pymap.backend.api import DELIMITER, Mailbox
-from pymap.backend.errors import BackendError
+from pymap.backend.errors import BackendError, Unavailable
 from pymap.imap.contexts import (
     Ascending,
     Context,
@@ -37,6 +37,11 @@ async def esearch(session: Session, command: ESearch) -> Done:
     cannot be read, or is deleted meanwhile, is as if it were not there: a client must not learn
     more of it (RFC 7377 5). What is found is told by UID, also of the selected mailbox (2.1)."""
     _check(session, command)
+    with saving(session.view, command.returns):
+        return await _esearch(session, command)
+
+
+async def _esearch(session: Session, command: ESearch) -> Done:
     command = await with_filters(session, command)
     if command.uses_modseq:
         session.enable("CONDSTORE")
@@ -52,6 +57,8 @@ async def esearch(session: Session, command: ESearch) -> Done:
                 mailbox = session.selected().mailbox
             else:
                 mailbox = await session.authenticated().open(name)
+        except Unavailable:
+            raise  # it may have what is looked for
         except BackendError:
             continue
         if mailbox.id in seen:
@@ -59,8 +66,7 @@ async def esearch(session: Session, command: ESearch) -> Done:
         seen.add(mailbox.id)
         if selected is not None and selected.mailbox.id == mailbox.id:
             await selected.opened.sync()
-            with saving(selected, command.returns):
-                lowest = await _search(session, command, session.mailbox_name, selected) or lowest
+            lowest = await _search(session, command, session.mailbox_name, selected) or lowest
             followed = True
             continue
         try:
@@ -69,6 +75,8 @@ async def esearch(session: Session, command: ESearch) -> Done:
                 session, command, name or "", await _view(session, command, mailbox)
             )
             lowest = found or lowest
+        except Unavailable:
+            raise  # it may have what is looked for
         except BackendError:
             continue
         await session.peer.breathe()

@@ -43,12 +43,7 @@ async def with_filters(session: Session, command: _Command) -> _Command:
         return command
     session.require("FILTERS")
     expansion = _Expansion(session.limits, await _known(session))
-    try:
-        key = expansion.expand(command.key)
-    except Refused as refused:
-        returns = getattr(command, "returns", None) or ()  # THREAD has none
-        refused.empties_result = k.SearchReturn.SAVE in returns
-        raise
+    key = expansion.expand(command.key)
     return replace(command, key=key, uses_modseq=command.uses_modseq or expansion.uses_modseq)
 
 

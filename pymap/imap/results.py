@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import NamedTuple, TypeVar
 
 from pymap.imap.view import MailboxView
+from pymap.wire.errors import BadCommand
 from pymap.wire.search import Returns, SearchReturn
 from pymap.wire.types import NO_UIDS, UidSet
 
@@ -81,12 +82,14 @@ _CHOOSE = frozenset((SearchReturn.MIN, SearchReturn.MAX, SearchReturn.PARTIAL))
 
 
 @contextmanager
-def saving(view: MailboxView, returns: Returns | None) -> Iterator[None]:
-    """A search that fails leaves nothing saved.   RFC 5182 2.1"""
+def saving(view: MailboxView | None, returns: Returns | None) -> Iterator[None]:
+    """A search that fails leaves nothing saved; one that is BAD changes nothing.   RFC 5182 2.1"""
     try:
         yield
+    except BadCommand:
+        raise
     except Exception:
-        if returns is not None and SearchReturn.SAVE in returns:
+        if view is not None and returns is not None and SearchReturn.SAVE in returns:
             view.saved = NO_UIDS
         raise
 

@@ -68,17 +68,17 @@ class _Columns:
 
 async def sort(session: Session, command: Sort) -> Done:
     """Messages that are equal by all criteria are in the order of the mailbox."""
-    command = await with_filters(session, command)
     view, returns, criteria = session.selected(), command.returns, command.criteria
     check_tag(view, command.tag, returns)
-    await view.opened.sync()
-    if command.uses_modseq:
-        session.enable("CONDSTORE")
-    evaluation = Evaluation(session, view)
-    columns = _Columns(evaluation, criteria)
-    marks = view.index.modseq, view.uid_next
-    key = lasting(command.key, view) if updates(returns) else command.key
     with saving(view, returns):
+        command = await with_filters(session, command)
+        await view.opened.sync()
+        if command.uses_modseq:
+            session.enable("CONDSTORE")
+        evaluation = Evaluation(session, view)
+        columns = _Columns(evaluation, criteria)
+        marks = view.index.modseq, view.uid_next
+        key = lasting(command.key, view) if updates(returns) else command.key
         at = await evaluation.run(key, command.uses_modseq, whole=True)
         values = await columns.of(at)
     rows = range(len(at))

@@ -158,3 +158,33 @@ async def test_news_is_told_though_nobody_can_claim_what_is_recent(
     assert b"* 3 EXISTS" in told
     assert told[-1].startswith(b"a OK")
     await other.close()
+
+
+@pytest.mark.parametrize("command", [b"SEARCH", b"UID SEARCH", b"ESEARCH", b"UID SORT"])
+async def test_a_search_that_fails_leaves_nothing_saved(
+    client: Client, monkeypatch: pytest.MonkeyPatch, command: bytes
+) -> None:
+    """RFC 5182 2.1"""
+    await client.command(b"APPEND INBOX {%d+}\r\n%b" % (len(MESSAGE), MESSAGE))
+    search = command + b" RETURN (SAVE) " + (b"(DATE) UTF-8 " if b"SORT" in command else b"")
+    assert (await client.command(search + b"ALL"))[-1].startswith(b"a OK")
+    assert await client.command(b"FETCH $ UID")
+    fail_once(monkeypatch, "changes", Unavailable())
+    assert (await client.command(search + b"ALL"))[-1].startswith(b"a NO [UNAVAILABLE]")
+    assert await client.command(b"SEARCH RETURN (COUNT) $") == [
+        b'* ESEARCH (TAG "a") COUNT 0',
+        b"a OK SEARCH completed",
+    ]
+
+
+async def test_a_search_of_many_mailboxes_does_not_pass_over_what_is_away(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A mailbox that cannot be read just now may hold what is looked for."""
+    await client.command(b"CREATE Other")
+    await client.command(b"APPEND Other {%d+}\r\n%b" % (len(MESSAGE), MESSAGE))
+    fail_once(monkeypatch, "snapshot", Unavailable())
+    answer = await client.command(b"ESEARCH IN (mailboxes Other) ALL")
+    assert answer[-1].startswith(b"a NO [UNAVAILABLE]")
+    answer = await client.command(b"ESEARCH IN (mailboxes Other) ALL")
+    assert answer[0].startswith(b"* ESEARCH ")
