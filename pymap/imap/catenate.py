@@ -23,6 +23,8 @@ from pymap.wire.url import BadUrl, ImapUrl, escape, parse_url
 
 __all__ = ["assemble"]
 
+BREATH = 32  # URLs taken apart until others get their turn
+
 
 class _Place(NamedTuple):
     """A URL, and where its octets go. Places compare by their order in the command."""
@@ -40,6 +42,7 @@ async def assemble(session: Session, messages: Sequence[Message]) -> list[bytes]
     URL that names nothing.   RFC 4469 4
     """
     room = _Room(session.limits, len(messages))
+    urls = 0
     parts: list[list[bytes]] = []
     wanted: dict[tuple[str | None, int | None], list[_Place]] = {}
     for at, message in enumerate(messages):
@@ -51,6 +54,9 @@ async def assemble(session: Session, messages: Sequence[Message]) -> list[bytes]
             else:
                 place = _Place(at, index, part, _url(session, part))
                 wanted.setdefault((place.url.mailbox, place.url.uid), []).append(place)
+                urls += 1
+                if urls % BREATH == 0:
+                    await session.peer.breathe()
         parts.append([part if isinstance(part, bytes) else b"" for part in given])
     bad: list[_Place] = []
     mailboxes: dict[str | None, Mailbox | None] = {}

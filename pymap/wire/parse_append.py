@@ -8,6 +8,7 @@ from pymap.wire.commands import Append, Catenation, Message, Replace
 from pymap.wire.errors import BadCommand, Refused
 from pymap.wire.scanner import Scanner
 from pymap.wire.types import Flag
+from pymap.wire.url import MAX_URL
 
 __all__ = ["append", "replace"]
 
@@ -79,7 +80,7 @@ def _cat_part(s: Scanner, limits: Limits) -> bytes | str:
     if _next_word(s, b"URL "):
         url = s.text_argument()
         # The framer takes it for a message, for which more is allowed.
-        if len(url) > limits.literal:
+        if len(url) > MAX_URL:
             raise BadCommand("URL too long")
         return url
     if _next_word(s, b"UTF8 ("):

@@ -427,3 +427,20 @@ async def test_ids_and_modseqs(spawn: Spawn, connect: Connect) -> None:
     await client.ok(b"UID STORE " + odd + b" +FLAGS.SILENT (\\Deleted)")
     await attack(process, client, "EXPUNGE of every second of 65536", b"EXPUNGE")
     await attack(process, client, "SELECT QRESYNC", b"SELECT INBOX (QRESYNC (1 1 1:70000))")
+
+
+# -- URLs --
+
+
+async def test_many_long_urls(spawn: Spawn, connect: Connect) -> None:
+    """URLs take long to be taken apart where all is escaped."""
+    process = await spawn()
+    client = await (await connect(process)).login()
+    url = b"/" + b"%41" * 2700 + b"/;UID=1"
+    parts = b" ".join([b"URL {%d+}\r\n%b" % (len(url), url)] * 1000)
+    answer = await attack(process, client, "CATENATE", b"APPEND INBOX CATENATE (" + parts + b")")
+    assert b"NO [BADURL " in answer
+    too_long = b"/" + b"%41" * 300_000 + b"/;UID=1"
+    parts = b" ".join([b"URL {%d+}\r\n%b" % (len(too_long), too_long)] * 20)
+    answer = await attack(process, client, "longer", b"APPEND INBOX CATENATE (" + parts + b")")
+    assert answer.startswith(b"a BAD ")
