@@ -297,13 +297,12 @@ class Client(asyncio.BufferedProtocol):
         self._out.append(octets)
 
     async def breathe(self) -> None:
-        if self._compression is not None and sum(map(len, self._out)) > PIECE:
-            # What is large is compressed in pieces; the last one is flushed.
-            octets = memoryview(b"".join(self._out))
-            for start in range(0, len(octets) - PIECE, PIECE):
-                self._out = [octets[start + PIECE :]]
-                self._transmit(self._compression.deflate(octets[start : start + PIECE], False))
-                await self._rest()
+        # What is large is compressed in pieces; the last one is flushed. Meanwhile, more may be told.
+        while self._compression is not None and sum(map(len, self._out)) > PIECE:
+            octets = memoryview(self._out[0] if len(self._out) == 1 else b"".join(self._out))
+            self._out = [octets[PIECE:]]
+            self._transmit(self._compression.deflate(octets[:PIECE], flush=False))
+            await self._rest()
         self._flush()
         await self._rest()
 

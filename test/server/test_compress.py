@@ -17,6 +17,7 @@ import zlib
 
 import pytest
 
+from pymap.imap.client import Client as Peer
 from pymap.imap.compress import PIECE, Compression, Corrupt
 from pymap.limits import Limits
 
@@ -409,3 +410,32 @@ async def test_the_trace_shows_text_and_the_log_counts_octets_sent(
     assert info.sent - before < 2 * len(text)
     assert isinstance(client, Client)
     assert await becomes(lambda: not server.clients)
+
+
+async def test_progress_that_is_told_between_pieces(
+    imap_server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sign of life comes behind the large answer that leaves meanwhile, none of it twice."""
+    server = await imap_server()
+    client = await (await connect(server)).login()
+    await client.compress()
+    (peer,) = server.clients
+    wait = Peer._rest
+
+    async def interrupted(self: Peer) -> None:
+        self._tell_progress()
+        await wait(self)
+
+    monkeypatch.setattr(Peer, "_rest", interrupted)
+    lines = [b"* %d EXISTS\r\n" % n for n in range(30_000)]
+    peer.session.running_tag = "a"
+    peer.write(b"".join(lines))
+    await peer.breathe()
+    peer.session.running_tag = None
+    client.send(b"b NOOP\r\n")
+    got = []
+    while not (line := await client.line()).startswith(b"b OK"):
+        got.append(line)
+    signs = [line for line in got if line.startswith(b"* OK [INPROGRESS ")]
+    assert signs
+    assert [line for line in got if line not in signs] == lines
