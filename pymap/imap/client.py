@@ -317,9 +317,13 @@ class Client(asyncio.BufferedProtocol):
 
     async def line(self) -> bytes | None:
         self._flush()
+        until = self.loop.time() + SLICE_S
         while not self._woken:
             line = self.connection.framer.next_line()
             if line is None and self._inflate():
+                if self.loop.time() > until:
+                    await self._rest()
+                    until = self.loop.time() + SLICE_S
                 continue
             if isinstance(line, Overflow):
                 self.session.bye(line.text)
@@ -339,6 +343,7 @@ class Client(asyncio.BufferedProtocol):
                 await self._waiter
             finally:
                 self._waiter = None
+            until = self.loop.time() + SLICE_S
         self._woken = False
         if self._paused:
             # News waits, in the mailbox's columns, until the client has read what it was told.

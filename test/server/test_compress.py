@@ -439,3 +439,29 @@ async def test_progress_that_is_told_between_pieces(
     signs = [line for line in got if line.startswith(b"* OK [INPROGRESS ")]
     assert signs
     assert [line for line in got if line not in signs] == lines
+
+
+async def test_idle_lets_others_have_their_turn(
+    imap_server, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """13,000 empty flushes are one read, and each is a step of the inflater."""
+    monkeypatch.setattr("pymap.imap.client.SLICE_S", 0)
+    client = await (await connect(await imap_server())).login(b"INBOX")
+    await client.compress()
+    await client.idle()
+    turns = 0
+
+    def turn() -> None:
+        nonlocal turns
+        turns += 1
+        if not over:
+            asyncio.get_running_loop().call_soon(turn)
+
+    over = False
+    turn()
+    client.writer.write(b"\0\0\0\xff\xff" * 5000)
+    client.send(b"DONE\r\n")
+    await client.until(b"idle")
+    over = True
+    print(f"{turns} turns")
+    assert turns > 5000
