@@ -34,6 +34,7 @@ __all__ = [
     "delete",
     "delete_mailbox",
     "namespace",
+    "namespaces",
     "open_target",
     "rename",
     "rename_mailbox",
@@ -202,11 +203,19 @@ async def unsubscribe(session: Session, command: Unsubscribe) -> Done:
 
 
 async def namespace(session: Session, command: Namespace) -> Done:
-    """RFC 2342. What others share with everybody is below their names, not in a namespace of its
-    own."""
-    others = session.shown(OTHERS) if isinstance(session.account, SharedAccount) else None
-    session.send(r.NamespaceResponse(session.delimiter, others))
+    """RFC 2342"""
+    session.send(namespaces(session))
     return Done("NAMESPACE completed")
+
+
+def namespaces(session: Session) -> r.NamespaceResponse:
+    """What others share with everybody is below their names, not in a namespace of its own."""
+    if not isinstance(session.account, SharedAccount):
+        return r.NamespaceResponse(session.delimiter)
+    prefix = OTHERS.removesuffix(DELIMITER)
+    said = prefix if session.language is None else session.language.say(prefix)
+    translation = None if said == prefix else said + session.delimiter
+    return r.NamespaceResponse(session.delimiter, session.shown(OTHERS), translation)
 
 
 async def status(session: Session, command: Status) -> Done:

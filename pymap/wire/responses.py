@@ -230,14 +230,21 @@ class Vanished(Response):
 
 @dataclass(frozen=True, slots=True)
 class NamespaceResponse(Response):
-    """`others` is the prefix of other users' mailboxes, if there are such.   RFC 2342 5"""
+    """`others` is the prefix of other users' mailboxes, if there are such, `translation` what
+    people call it.   RFC 2342 5, RFC 5255 3.4"""
 
     delimiter: str
     others: str | None = None
+    translation: str | None = None
 
     def encode(self, utf8: bool) -> bytes:
-        others = "NIL" if self.others is None else f'(("{self.others}" "{self.delimiter}"))'
-        return f'* NAMESPACE (("" "{self.delimiter}")) {others} NIL\r\n'.encode("ascii")
+        others = b"NIL"
+        if self.others is not None:
+            said = b""
+            if self.translation is not None:
+                said = b' "TRANSLATION" (%b)' % string(modutf7.encode(self.translation))
+            others = b'(("%b" "%b"%b))' % (self.others.encode(), self.delimiter.encode(), said)
+        return b'* NAMESPACE (("" "%b")) %b NIL\r\n' % (self.delimiter.encode(), others)
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,6 +65,8 @@ RESPONSES = [
     (r.QuotaRootResponse("comp.mail.mime", []), b"* QUOTAROOT comp.mail.mime\r\n"),
     (r.QuotaRootResponse("INBOX", ["a b", "x"]), b'* QUOTAROOT INBOX "a b" x\r\n'),
     (r.NamespaceResponse("/"), b'* NAMESPACE (("" "/")) NIL NIL\r\n'),
+    (r.NamespaceResponse("/", "Other Users/", "Andere Ben\xfctzer/"),
+     b'* NAMESPACE (("" "/")) (("Other Users/" "/" "TRANSLATION" ("Andere Ben&APw-tzer/"))) NIL\r\n'),
     (r.NamespaceResponse(".", "Other Users."),
      b'* NAMESPACE (("" ".")) (("Other Users." ".")) NIL\r\n'),
     # RFC 4314 3

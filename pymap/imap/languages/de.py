@@ -39,6 +39,8 @@ TEXTS = {
     "Malformed compressed data": "Fehlerhaft komprimierte Daten",
     "Line too long": "Zeile zu lang",
     "Literal too big": "Daten zu groß",
+    # -- namespaces --
+    "Other Users": "Andere Benutzer",
     # -- logging in --
     "Wrong user name or password": "Benutzername oder Passwort falsch",
     "Wrong channel binding": "Falsche Kanalbindung",
