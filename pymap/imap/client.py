@@ -297,7 +297,7 @@ class Client(asyncio.BufferedProtocol):
         self._out.append(octets)
 
     async def breathe(self) -> None:
-        # What is large is compressed in pieces; the last one is flushed. Meanwhile, more may be told.
+        # What is large is compressed in pieces, the last one flushed. More may be told meanwhile.
         while self._compression is not None and sum(map(len, self._out)) > PIECE:
             octets = memoryview(self._out[0] if len(self._out) == 1 else b"".join(self._out))
             self._out = [octets[PIECE:]]

@@ -86,8 +86,12 @@ async def _message(session: Session, wanted: _Authorized) -> Read | None:
     """The message of a URL that is for this session, None if anything is wrong with it. Raises
     those errors of the store that pass."""
     try:
-        async with _account(session, wanted.owner) as account:
-            return await _read(session, account, wanted)
+        there = (
+            wanted.owner == session.user
+            or await session.backend.users.get(wanted.owner) is not None
+        )
+        async with _account(session, wanted.owner, there) as account:
+            return await _read(session, account, there, wanted)
     except BackendError as error:
         if error.code in FAULTS:
             raise
@@ -95,27 +99,28 @@ async def _message(session: Session, wanted: _Authorized) -> Read | None:
 
 
 @asynccontextmanager
-async def _account(session: Session, owner: str) -> AsyncIterator[Account | None]:
-    """The account of a user; None if there is no such user, for entering it would make it."""
+async def _account(session: Session, owner: str, there: bool) -> AsyncIterator[Account]:
+    """The account of a user. Of one that is not there, the asker's: entering his would make it, and
+    with less work to do, time would tell what users there are."""
     if owner == session.user:
         yield session.authenticated()
-    elif await session.backend.users.get(owner) is None:
-        yield None
-    else:
-        # With what others share with the owner, as far as he may read it by now.
-        async with enter_account(session.backend, owner, session.limits) as account:
-            yield account
+        return
+    # With what others share with the owner, as far as he may read it by now.
+    user = owner if there else session.user or ""
+    async with enter_account(session.backend, user, session.limits) as account:
+        yield account
 
 
-async def _read(session: Session, account: Account | None, wanted: _Authorized) -> Read | None:
+async def _read(
+    session: Session, account: Account, there: bool, wanted: _Authorized
+) -> Read | None:
     mailbox = key = None
-    if account is not None:
-        try:
-            mailbox = await account.open(wanted.mailbox)
-            key = await key_of(mailbox, wanted.owner)
-        except (MailboxNotFound, MailboxGone):
-            mailbox = None
-    if not verified(wanted.url, wanted.rump, key) or mailbox is None:
+    try:
+        mailbox = await account.open(wanted.mailbox)
+        key = await key_of(mailbox, wanted.owner)
+    except (MailboxNotFound, MailboxGone):
+        mailbox = None
+    if not verified(wanted.url, wanted.rump, key if there else None) or mailbox is None:
         return None
     if not await _is_for(session, wanted.url):
         return None

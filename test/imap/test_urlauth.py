@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import remote_store
 from maildir_store import maildir_of
 from remote_store import RemoteBackend, RemoteMailbox, RemoteProperties
 
@@ -150,6 +151,32 @@ async def test_nobody_is_made_by_being_asked_for(tmp_path: Path) -> None:
         # The account of a user that is there may be entered, as a login would.
         made = await asyncio.to_thread(names, tmp_path) - before
         assert {name.split("/")[1] for name in made} <= {"submit", "fred"}
+
+
+async def test_the_work_does_not_tell_who_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor what mailboxes there are, which RFC 4467 6 asks for: time would tell."""
+    calls = 0
+    real = remote_store.distance
+
+    async def counted() -> None:
+        nonlocal calls
+        calls += 1
+        await real()
+
+    monkeypatch.setattr(remote_store, "distance", counted)
+    token = ":internal:01" + "0" * 64
+    async with (
+        serve(RemoteBackend(DictBackend(USERS))) as server,
+        connected(server, "fred") as fred,
+        connected(server, "joe") as joe,
+    ):
+        await joe.authorize(url("authuser"))
+        work = set()
+        for user in ("joe", "submit", "nobody"):
+            calls = 0
+            assert await fred.fetch(f"{url('authuser', user)}{token}") is None
+            work.add(calls)
+        assert len(work) == 1, work
 
 
 async def test_a_key_is_made_once(backend: Backend) -> None:
