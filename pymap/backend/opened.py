@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable, Sequence
 from weakref import WeakValueDictionary
 
@@ -39,7 +38,7 @@ class OpenMailbox:
         self.mailbox = mailbox
         self.index = mailbox.index if mailbox.index is not None else MessageIndex(modseq=0)
         self._filled = mailbox.index is not None
-        self.rekeyed: Counter[str] = Counter()
+        self.rekeyed: dict[str, int] = {}
         """How often a user has made the key of URLAUTH anew since the mailbox was opened."""
         self._summaries = Summaries() if summaries is None else summaries
         self._lock = asyncio.Lock()
@@ -98,7 +97,7 @@ class OpenMailbox:
     def rekey(self, user: str) -> None:
         """The user has made the key of URLAUTH anew: other sessions of the user, those that idle
         too, tell of it.   RFC 4467 7"""
-        self.rekeyed[user] += 1
+        self.rekeyed[user] = self.rekeyed.get(user, 0) + 1
         for listener in tuple(self.index.listeners):
             listener()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pymap.backend.rights import ALL_RIGHTS
 from pymap.imap.columns import COLUMNS, lines
 from pymap.imap.fetch import changed_after
 from pymap.imap.guarded import bare, may_set, need
@@ -45,7 +46,7 @@ async def select(session: Session, command: Select) -> Done:
     await opened.sync()
     view = MailboxView(opened, readonly, session.uid_only, mailbox)
     view.recent = recent
-    view.rekeyed = opened.rekeyed[session.user or ""]
+    view.rekeyed = opened.rekeyed.get(session.user or "", 0)
     session.view, session.mailbox_name = view, command.mailbox
     session.connection.state = State.SELECTED
     await _describe(session, view, command)
@@ -70,8 +71,8 @@ async def _describe(session: Session, view: MailboxView, command: Select) -> Non
         session.send(r.Untagged(OK, "First unseen", f"UNSEEN {first + 1}"))
     session.send(r.Untagged(OK, "Highest modseq", f"HIGHESTMODSEQ {index.modseq}"))
     session.send(r.Untagged(OK, "Mailbox id", f"MAILBOXID ({mailbox.id})"))
-    if session.url_mechanisms is not None:
-        session.send(r.Untagged(OK, "For URLs", session.url_mechanisms))
+    if (mechanisms := session.url_mechanisms) is not None:
+        session.send(r.Untagged(OK, "For URLs", mechanisms))
     if session.rev2:
         session.send(await list_entry(session, command.mailbox, command.supplied))
 
@@ -81,11 +82,8 @@ def _permanent(view: MailboxView) -> str:
     if view.readonly:
         return ""
     mailbox, flags = view.mailbox, view.index.flags
-    names = [
-        str(flag)
-        for flag in (*SYSTEM_FLAGS, *flags.keywords.values())
-        if may_set(mailbox.rights, flag)
-    ]
+    rights, known = mailbox.rights, (*SYSTEM_FLAGS, *flags.keywords.values())
+    names = [str(flag) for flag in known if rights is ALL_RIGHTS or may_set(rights, flag)]
     return " ".join([*names, "\\*"] if mailbox.new_keywords else names)
 
 

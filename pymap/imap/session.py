@@ -31,6 +31,7 @@ from pymap.config import ExtensionConfig
 from pymap.imap.columns import flag_lines
 from pymap.imap.guarded import Guarded
 from pymap.imap.languages import Language
+from pymap.imap.offered import offered
 from pymap.imap.progress import Progress
 from pymap.imap.referrals import mailbox_referral
 from pymap.imap.sharing import Place, SharedAccount, enter_account
@@ -38,7 +39,6 @@ from pymap.imap.view import MailboxView, News, Slices, spans
 from pymap.limits import Limits
 from pymap.observer import Observer
 from pymap.wire import responses as r
-from pymap.wire.capabilities import CAPABILITIES, Extension, Needs
 from pymap.wire.commands import Command, Select
 from pymap.wire.connection import BadEvent, Connection, Ready, State
 from pymap.wire.errors import BadCommand, Refused
@@ -53,16 +53,6 @@ log = logging.getLogger("pymap.session")
 
 THREAD = 32 * 1024
 """Octets of a message, or of its header, from which it is taken apart off the event loop."""
-
-
-_SWITCHED_ON: dict[str, Callable[[ExtensionConfig], bool]] = {
-    "LOGIN-REFERRALS": lambda chosen: bool(chosen.login_referrals),
-    "MAILBOX-REFERRALS": lambda chosen: bool(chosen.mailbox_referrals),
-    "MESSAGELIMIT": lambda chosen: chosen.message_limit is not None,
-    "X-GM-EXT-1": lambda chosen: chosen.gmail,
-    # Who limits all commands announces that alone.   RFC 9738 3
-    "SAVELIMIT": lambda chosen: chosen.save_limit is not None and chosen.message_limit is None,
-}
 
 
 class Done(NamedTuple):
@@ -147,8 +137,8 @@ class Session:
     __slots__ = (
         "_account_manager", "account", "authenticated_as", "authenticator", "backend",
         "bad_commands", "commands", "connection", "enabled", "extensions", "failed_logins",
-        "handlers", "language", "limits", "mailbox_name", "notified", "open_mailboxes", "peer",
-        "progress", "quotas", "running", "running_tag", "user", "view", "watched_accounts",
+        "handlers", "language", "limits", "mailbox_name", "notified", "offered", "open_mailboxes",
+        "peer", "progress", "quotas", "running", "running_tag", "user", "view", "watched_accounts",
     )  # fmt: skip
 
     def __init__(
@@ -172,6 +162,8 @@ class Session:
         self.watched_accounts = watched_accounts
         self.handlers = handlers
         self.extensions = extensions
+        has_properties = backend.properties("server") is not None
+        self.offered = offered(extensions, has_properties, self.limits.append)
         self.quotas = quotas
         self.user: str | None = None  # whose account it is
         self.authenticated_as: str | None = None
@@ -229,38 +221,20 @@ class Session:
 
     def capabilities(self) -> list[str]:
         """What may be announced now.   RFC 9051 6.1.1, 7.2.2"""
-        if self.connection.state is State.NOT_AUTHENTICATED:
-            names = [e.name for e in CAPABILITIES if e.before_login and self.offers(e)]
-            # Before login only small literals are taken unasked: RFC 7888 5.
-            names[names.index("LITERAL+")] = "LITERAL-"
-            if self.peer.can_start_tls:
-                names.append("STARTTLS")
-            channel = self.peer.channel
-            names += [f"AUTH={name}" for name in self.authenticator.mechanisms(channel)]
-            if not self.authenticator.takes_passwords(channel):
-                names.append("LOGINDISABLED")
-            return names
-        values = {
-            "APPENDLIMIT": self.limits.append,
-            "MESSAGELIMIT": self.extensions.message_limit,
-            "SAVELIMIT": self.extensions.save_limit,
-        }
-        names = [e.name for e in CAPABILITIES if self.offers(e)]
-        return [f"{name}={values[name]}" if name in values else name for name in names]
-
-    def offers(self, extension: Extension) -> bool:
-        """Whether the store and the operator let this be announced."""
-        match extension.needs:
-            case Needs.NOTHING:
-                return True
-            case Needs.PROPERTIES:
-                return self.backend.properties("server") is not None
-            case Needs.SETTING:
-                return _SWITCHED_ON[extension.name](self.extensions)
+        if self.connection.state is not State.NOT_AUTHENTICATED:
+            return list(self.offered.after_login)
+        names = list(self.offered.before_login)
+        if self.peer.can_start_tls:
+            names.append("STARTTLS")
+        channel = self.peer.channel
+        names += [f"AUTH={name}" for name in self.authenticator.mechanisms(channel)]
+        if not self.authenticator.takes_passwords(channel):
+            names.append("LOGINDISABLED")
+        return names
 
     def require(self, name: str) -> None:
         """Raises BadCommand unless the extension of that name is offered here."""
-        if not self.has(name):
+        if name not in self.offered.names:
             raise BadCommand(f"{name} is not available")
 
     def refer(self, command: Command) -> None:
@@ -270,15 +244,12 @@ class Session:
             if refused := mailbox_referral(self.extensions, self.user, command):
                 raise refused
 
-    def has(self, name: str) -> bool:
-        return any(e.name == name and self.offers(e) for e in CAPABILITIES)
-
     @property
     def url_mechanisms(self) -> str | None:
         """The response code URLMECH. Not where others can listen: mechanisms may have data with
         it, INTERNAL has none.   RFC 4467 8, 10"""
         private = self.peer.channel.private
-        return "URLMECH INTERNAL" if private and self.has("URLAUTH") else None
+        return "URLMECH INTERNAL" if private and "URLAUTH" in self.offered.names else None
 
     @property
     def delimiter(self) -> str:
@@ -533,8 +504,9 @@ class Session:
             # selected client back to the authenticated state.   RFC 2180 3.3
             self.bye(str(error))
             raise Disconnect from error
-        if view.opened.rekeyed and view.rekeyed != view.opened.rekeyed[self.user or ""]:
-            view.rekeyed = view.opened.rekeyed[self.user or ""]
+        rekeyed = view.opened.rekeyed
+        if rekeyed and view.rekeyed != rekeyed.get(self.user or "", 0):
+            view.rekeyed = rekeyed.get(self.user or "", 0)
             if self.url_mechanisms is not None:
                 self.send(r.Untagged(r.Condition.OK, "New key", self.url_mechanisms))
         if notified is not None and not notified.selected.messages and not always:

@@ -108,13 +108,14 @@ class SharedAccount(Account):
         self._backend = backend
         self._limits = limits
         self._entered: dict[str, Account] = {}
-        self._stack = AsyncExitStack()
+        self._stack: AsyncExitStack | None = None  # most sessions enter no other account
         self._own_listing = Listing(frozenset(), frozenset())
 
     async def close(self) -> None:
         """Leave the accounts of others."""
         self._entered.clear()
-        await self._stack.aclose()
+        if self._stack is not None:
+            await self._stack.aclose()
 
     # -- all names, and news of them --
 
@@ -153,6 +154,7 @@ class SharedAccount(Account):
             # A store may make an account for whom it is asked.
             if await self._backend.users.get(owner) is None:
                 raise MailboxNotFound
+            self._stack = self._stack or AsyncExitStack()
             account = await self._stack.enter_async_context(self._backend.account(owner))
             self._entered[owner] = account
         return account

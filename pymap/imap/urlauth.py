@@ -89,9 +89,10 @@ async def reset_key(session: Session, command: ResetKey) -> Done:
     if properties is None:
         raise CannotDo
     await properties.write({_name(user): token_bytes(_KEY_SIZE)})
-    session.open_mailboxes.get(bare(mailbox)).rekey(user)
-    if (view := session.view) is not None:
-        view.rekeyed = view.opened.rekeyed[user]  # this session hears of it here
+    opened = session.open_mailboxes.get(bare(mailbox))
+    opened.rekey(user)
+    if (view := session.view) is not None and view.opened is opened:
+        view.rekeyed = opened.rekeyed[user]  # this session hears of it here
     return Done("New key", session.url_mechanisms)
 
 
