@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import NamedTuple
 
 from pymap.backend.api import Account, Listing
@@ -25,12 +26,13 @@ class WatchedAccount:
     with one comparison that there is another, and all sessions that are in step share it.
     """
 
-    __slots__ = ("_account", "_lock", "_manager", "_watcher", "listeners", "listing")
+    __slots__ = ("_account", "_enter", "_lock", "_manager", "_watcher", "listeners", "listing")
 
-    def __init__(self, manager: AbstractAsyncContextManager[Account]) -> None:
+    def __init__(self, enter: Callable[[], AbstractAsyncContextManager[Account]]) -> None:
         self.listeners: set[Callable[[], None]] = set()
         self.listing = Listing(frozenset(), frozenset())
-        self._manager = manager
+        self._enter = enter
+        self._manager: AbstractAsyncContextManager[Account] | None = None
         self._account: Account | None = None
         self._lock = asyncio.Lock()
         self._watcher: asyncio.Task[None] | None = None
@@ -40,7 +42,10 @@ class WatchedAccount:
         # One at a time: what was asked for earlier must not come in later.
         async with self._lock:
             if self._account is None:
-                self._account = await self._manager.__aenter__()
+                # Whoever tried before may have failed, or left in the middle of it.
+                manager = self._enter()
+                self._account = await manager.__aenter__()
+                self._manager = manager
             fresh = await self._account.listing()
             if fresh != self.listing:
                 self.listing = fresh
@@ -65,9 +70,9 @@ class WatchedAccount:
         if self._watcher is not None:
             self._watcher.cancel()
         async with self._lock:
-            if self._account is not None:
-                self._account = None
-                await self._manager.__aexit__(None, None, None)
+            manager, self._manager, self._account = self._manager, None, None
+            if manager is not None:
+                await manager.__aexit__(None, None, None)
 
 
 class Annotated(NamedTuple):
@@ -99,7 +104,7 @@ class WatchedAccounts:
         """Call `listener` after each change of names, until `unlisten`. Raises BackendError."""
         watched = self._watched.get(user)
         if watched is None:
-            self._watched[user] = watched = WatchedAccount(self._enter(user))
+            self._watched[user] = watched = WatchedAccount(partial(self._enter, user))
         watched.listeners.add(listener)
         try:
             await watched.pull()
