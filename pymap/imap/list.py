@@ -172,6 +172,7 @@ async def _tree(session: Session, with_remote: bool = False, beside: str | None 
 async def list_entry(session: Session, name: str, supplied: str) -> r.ListResponse:
     """The LIST response for one mailbox, as IMAP4rev2 tells it unasked; with the name that the
     client `supplied`, if that is another.   RFC 9051 6.3.2, 6.3.9.7"""
+    name = (await session.place(name)).listed
     tree = await _tree(session, beside=name)
     shown = session.shown(name)
     old_name = supplied if supplied.removesuffix(session.delimiter) != shown else None

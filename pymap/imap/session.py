@@ -296,7 +296,7 @@ class Session:
         exists, and whatever this user may do with it. Raises MailboxNotFound."""
         if isinstance(self.account, SharedAccount):
             return await self.account.place(name)
-        return Place(self.user or "", self.authenticated(), name)
+        return Place(self.user or "", self.authenticated(), name, name)
 
     async def owner(self, name: str) -> Account:
         """The account that a mailbox of that name counts for. Raises MailboxNotFound."""

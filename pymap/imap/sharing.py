@@ -67,11 +67,12 @@ TRIES = 20
 
 
 class Place(NamedTuple):
-    """Where a mailbox is: by what name, in whose account."""
+    """Where a mailbox is: by what name, in whose account; and its name as LIST tells it here."""
 
     owner: str
     account: Account
     name: str
+    listed: str
 
 
 @asynccontextmanager
@@ -135,18 +136,17 @@ class SharedAccount(Account):
         """Whose a name is, whether or not there is such a mailbox. Raises MailboxNotFound for
         that of another who shares nothing.
 
-        There is one name for each, else a mailbox could be renamed to be its own inferior: INBOX
-        of another is in capitals, and an owner's name is written as `_escaped` does. Mailboxes of
-        the user's own that were below OTHERS before there was sharing stay his.
+        Mailboxes of the user's own that were below OTHERS before there was sharing stay his.
         """
         if name.startswith(OTHERS):
             level, _, inner = name.removeprefix(OTHERS).partition(DELIMITER)
             owner = _unescaped(level)
             if owner in await self._sharers():
-                if not inner or inner != fold_inbox(inner) or level != _escaped(owner):
+                if not inner:
                     raise MailboxNotFound
-                return Place(owner, await self._account_of(owner), inner)
-        return Place(self.user, self.own, name)
+                inner = fold_inbox(inner)
+                return Place(owner, await self._account_of(owner), inner, _above(owner) + inner)
+        return Place(self.user, self.own, name, name)
 
     async def _account_of(self, owner: str) -> Account:
         account = self._entered.get(owner)
@@ -208,7 +208,7 @@ class SharedAccount(Account):
         }
         if not visible:
             return []
-        above = OTHERS + _escaped(owner) + DELIMITER
+        above = _above(owner)
         return [
             MailboxInfo(above + info.name, info.id)
             for info in await account.mailboxes()
@@ -284,6 +284,8 @@ class SharedAccount(Account):
             raise CannotDo("A mailbox stays in its account")
         if old.account is not self.own and old.name == INBOX:
             raise CannotDo("INBOX of another user cannot be renamed")
+        if (new.name + DELIMITER).startswith(old.name + DELIMITER):  # by another spelling
+            raise CannotDo("A mailbox cannot become its own inferior")
         await self._may_create(new, new_name)
         await old.account.rename(old.name, new.name)
 
@@ -404,9 +406,9 @@ def _scope(identifier: str) -> str:
     return f"shared/{identifier}"
 
 
-def _escaped(owner: str) -> str:
-    """A user's name as one level of a mailbox name."""
-    return owner.replace("=", "=3D").replace(DELIMITER, "=2F")
+def _above(owner: str) -> str:
+    """What the names of another's mailboxes begin with; his own name is one level of it."""
+    return OTHERS + owner.replace("=", "=3D").replace(DELIMITER, "=2F") + DELIMITER
 
 
 def _unescaped(level: str) -> str:
