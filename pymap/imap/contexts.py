@@ -20,7 +20,7 @@ from itertools import chain
 from typing import Any
 
 from pymap.backend.errors import BackendError
-from pymap.imap.fetch import send_new
+from pymap.imap.fetch import check_offered, send_new
 from pymap.imap.results import sequence
 from pymap.imap.session import Done, Session, uid_required
 from pymap.imap.view import MailboxView
@@ -38,7 +38,7 @@ __all__ = [
     "Rank",
     "Sorted",
     "cancel_update",
-    "check_tag",
+    "check_update",
     "follow",
     "lasting",
     "updates",
@@ -245,10 +245,15 @@ def updates(returns: Returns | None) -> bool:
     return returns is not None and SearchReturn.UPDATE in returns
 
 
-def check_tag(view: MailboxView, tag: str, returns: Returns | None) -> None:
-    """ "An attempt to use UPDATE where a tag is already in use" is BAD.   RFC 5267 4.3"""
-    if updates(returns) and view.contexts is not None and tag in view.contexts.by_tag:
+def check_update(session: Session, tag: str, returns: Returns | None) -> None:
+    """ "An attempt to use UPDATE where a tag is already in use" is BAD (RFC 5267 4.3), and so are
+    data items for new messages that are not offered here."""
+    contexts = session.selected().contexts
+    if returns is None or SearchReturn.UPDATE not in returns:
+        return
+    if contexts is not None and tag in contexts.by_tag:
         raise BadCommand("Tag reuse")
+    check_offered(session, returns.fetch)
 
 
 def lasting(key: k.SearchKey, view: MailboxView) -> k.SearchKey:

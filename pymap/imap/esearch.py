@@ -9,7 +9,7 @@ from pymap.backend.errors import BackendError, Unavailable
 from pymap.imap.contexts import (
     Ascending,
     Context,
-    check_tag,
+    check_update,
     follow,
     lasting,
     refuse,
@@ -95,7 +95,7 @@ def _check(session: Session, command: ESearch) -> None:
     if command.names_charset and "UTF8=ACCEPT" in session.enabled:
         raise BadCommand("CHARSET after ENABLE UTF8=ACCEPT")  # RFC 6855 3
     if view is not None:
-        check_tag(view, command.tag, command.returns)
+        check_update(session, command.tag, command.returns)
     elif updates(command.returns) or any(
         each.filter is MailboxFilter.SELECTED for each in command.sources
     ):

@@ -121,7 +121,12 @@ async def send_new(
     session: Session, view: MailboxView, items: tuple[FetchItem, ...], uids: UidSet
 ) -> None:
     """Unasked FETCH responses for messages that the client has just been told of. The UID is in
-    each, for the client may know no other number.   RFC 5465 5.2, RFC 7162 3.2.4"""
+    each, for the client may know no other number, and MODSEQ once CONDSTORE is enabled.
+
+    RFC 5465 5.2, RFC 7162 3.1, 3.2.4
+    """
+    if session.condstore:
+        items = (*items, FetchItem(_A.MODSEQ))
     plan = _plan(session, Fetch("*", SequenceSet(()), True, items), view)
     await _send_all(session, view, plan, uids.slices(view.uids, view.exists))
 

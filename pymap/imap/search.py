@@ -26,7 +26,7 @@ from pymap.imap.contexts import (
     Ascending,
     Context,
     Rank,
-    check_tag,
+    check_update,
     follow,
     lasting,
     updates,
@@ -82,7 +82,7 @@ async def search(session: Session, command: Search) -> Done:
     if command.names_charset and "UTF8=ACCEPT" in session.enabled:
         raise BadCommand("CHARSET after ENABLE UTF8=ACCEPT")  # RFC 6855 3
     returns = command.returns
-    check_tag(view, command.tag, returns)
+    check_update(session, command.tag, returns)
     with saving(view, returns):
         command = await with_filters(session, command)
         await view.opened.sync()

@@ -10,7 +10,7 @@ from pymap.imap.contexts import (
     Context,
     Rank,
     Sorted,
-    check_tag,
+    check_update,
     follow,
     lasting,
     refuse,
@@ -69,7 +69,7 @@ class _Columns:
 async def sort(session: Session, command: Sort) -> Done:
     """Messages that are equal by all criteria are in the order of the mailbox."""
     view, returns, criteria = session.selected(), command.returns, command.criteria
-    check_tag(view, command.tag, returns)
+    check_update(session, command.tag, returns)
     with saving(view, returns):
         command = await with_filters(session, command)
         await view.opened.sync()
