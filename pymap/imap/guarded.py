@@ -5,7 +5,6 @@ Whoever adds a method to `Mailbox` that shows or changes something adds it here,
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 from pymap.backend.api import (
@@ -21,14 +20,14 @@ from pymap.backend.api import (
     Snapshot,
     Stored,
 )
-from pymap.backend.errors import BackendError, MailboxNotFound, NoPermission
+from pymap.backend.errors import LimitReached, MailboxNotFound, NoPermission
 from pymap.backend.rights import Rights
 from pymap.wire.search import SearchKey
 from pymap.wire.types import DELETED, SEEN, Flag, FlagOp, UidSet
 
 __all__ = ["Guarded", "bare", "copy", "may_set", "move", "need", "need_right"]
 
-log = logging.getLogger("pymap.session")
+AT_ONCE = 128 * 1024 * 1024  # octets of messages that are held to be appended
 
 
 def need_right(rights: Rights, letters: str) -> None:
@@ -57,34 +56,36 @@ async def copy(source: Mailbox, uids: UidSet, target: Mailbox) -> Copied:
     """`Mailbox.copy` between mailboxes of which either may be guarded. RFC 4314 4"""
     need(source, "r")
     need(target, "i")
-    copied = await bare(source).copy(uids, bare(target))
-    await _drop_flags(target, copied.target)
-    return copied
+    store = bare(source)
+    if await _keeps_flags(store, uids, target.rights):
+        return await store.copy(uids, bare(target))
+    return await Mailbox.copy(store, uids, target)
 
 
 async def move(source: Mailbox, uids: UidSet, target: Mailbox) -> Copied:
     """What STORE, COPY and EXPUNGE together need.   RFC 6851 4.2"""
     need(source, "rte")
     need(target, "i")
-    copied = await bare(source).move(uids, bare(target))
-    await _drop_flags(target, copied.target)
+    store = bare(source)
+    if await _keeps_flags(store, uids, target.rights):
+        return await store.move(uids, bare(target))
+    copied = await Mailbox.copy(store, uids, target)
+    await store.expunge(copied.source)
     return copied
 
 
-async def _drop_flags(target: Mailbox, uids: UidSet) -> None:
-    """Flags that may not be set in the target do not come along, which is no reason to fail. The
-    store copies messages as they are, so they are taken off just behind.   RFC 4314 4"""
-    if target.rights.issuperset("swt") or not uids:
-        return
-    store = bare(target)
-    try:
-        rows = await store.metadata(uids)
-        flags = {flag for row in rows for flag in row.flags if not may_set(target.rights, flag)}
-        if flags:
-            await store.store(uids, FlagOp.REMOVE, frozenset(flags))
-    except BackendError as error:
-        # The messages are there and have to be answered for.
-        log.warning("flags of copied messages were not taken off: %s", error)
+async def _keeps_flags(store: Mailbox, uids: UidSet, rights: Rights) -> bool:
+    """Whether the messages have no flag that may not be set where they go. Stores copy messages as
+    they are; those that have one are appended, without it, which is no reason to fail: RFC 4314 4.
+    Taken off behind a copy, it would be there for a moment, and \\Deleted may be the end of it."""
+    if rights.issuperset("swt"):
+        return True
+    rows = await store.metadata(uids)
+    if all(may_set(rights, flag) for flags in {row.flags for row in rows} for flag in flags):
+        return True
+    if sum(row.size for row in rows) > AT_ONCE:
+        raise LimitReached("Too much at once where flags may not be set")
+    return False
 
 
 class Guarded(Mailbox):

@@ -312,6 +312,8 @@ TEXTS = {
     "Only the newest messages of some mailboxes":
         "Aus einigen Postfächern nur die neuesten Nachrichten",
     "No mailbox is selected": "Kein Postfach ist ausgewählt",
+    "Too much at once where flags may not be set":
+        "Zu viel auf einmal, wo Kennzeichen nicht gesetzt werden dürfen",
     "Still working": "Noch bei der Arbeit",
     "SAVE is for the selected mailbox alone": "SAVE gilt nur für das ausgewählte Postfach",
     "SELECTED-DELAYED is for NOTIFY": "SELECTED-DELAYED gehört zu NOTIFY",
