@@ -66,7 +66,8 @@ async def _esearch(session: Session, command: ESearch) -> Done:
         seen.add(mailbox.id)
         if selected is not None and selected.mailbox.id == mailbox.id:
             await selected.opened.sync()
-            lowest = await _search(session, command, session.mailbox_name, selected) or lowest
+            shown = name or session.mailbox_name  # what others have renamed has the new name
+            lowest = await _search(session, command, shown, selected) or lowest
             followed = True
             continue
         try:
