@@ -9,6 +9,7 @@ import pytest
 from pymap.wire.commands import Append, Catenation, Message, Replace
 from pymap.wire.errors import Refused
 from pymap.wire.types import DRAFT, FLAGGED, SEEN, Flag, InternalDate, SequenceSet
+from pymap.wire.url import MAX_URL
 
 from .feed import bad, command, refusal, shown
 
@@ -269,10 +270,10 @@ def test_urls_limit(octets: bytes) -> None:
     assert error.code == "LIMIT"
 
 
-def test_a_url_is_no_longer_than_an_argument() -> None:
+def test_a_url_has_a_longest_length() -> None:
     """Though the framer lets as much pass as for a message."""
-    command(b"a APPEND x CATENATE (URL {3+}\r\nabc)\r\n", literal=3)
-    bad(b"a APPEND x CATENATE (URL {4+}\r\nabcd)\r\n", literal=3)
+    for length, take in ((MAX_URL, command), (MAX_URL + 1, bad)):
+        take(b"a APPEND x CATENATE (URL {%d+}\r\n%b)\r\n" % (length, b"a" * length))
 
 
 def test_messages_are_not_in_the_repr() -> None:
