@@ -8,13 +8,14 @@ Rule 1: what is private is kept by user, also at a mailbox, which several users 
 Rule 2: those of a mailbox are in its own properties, so they go with it and end with it. Of the
         server, private ones are in the account, shared ones in the store.
 Rule 3: names are in lower case: they have no case.
-Rule 4: every change counts up `CHANGES`, and is made only if nobody else has done so meanwhile. So
-        the bounds hold, however many change at once.
+Rule 4: every change gives `CHANGES` another value, and is made only if nobody else has done so
+        meanwhile. So the bounds hold, however many change at once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from secrets import token_hex
 from urllib.parse import quote
 
 from pymap.backend.api import Mailbox, Properties
@@ -28,6 +29,9 @@ PREFIX = "metadata/"
 CHANGES = "metadata"
 LONGEST_KEY = 2000  # octets: the contract of `Properties`
 TRIES = 100  # each that fails has let somebody else through
+USERS = 16
+"""As many users as may fill what they have at one mailbox: so much is bounded, however many share
+it."""
 
 Values = dict[str, bytes]
 """By name of entry, in lower case."""
@@ -81,28 +85,34 @@ async def write(
     for _ in range(TRIES):
         known = await properties.read()
         for scope in {_scope(entry) for entry in values}:
-            _check(_of(known, scope, user), values, scope, limits)
-        count = known.get(CHANGES)
-        new = b"%d" % (int(count or b"0") + 1)
-        if await properties.write({**changes, CHANGES: new}, {CHANGES: count}):
+            own = {entry: value for entry, value in values.items() if _scope(entry) == scope}
+            _check(_of(known, scope, user), own, limits)
+        everybodys = {key: value for key, value in known.items() if key.startswith(PREFIX)}
+        _check(everybodys, changes, limits, USERS)
+        change = {**changes, CHANGES: token_hex(8).encode()}
+        if await properties.write(change, {CHANGES: known.get(CHANGES)}):
             return {entry: known.get(key) for entry, key in zip(values, changes, strict=True)}
     raise InUse("Too many are changing the annotations")
 
 
-def _check(known: Values, values: Mapping[str, bytes | None], scope: str, limits: Limits) -> None:
-    own = {entry: value for entry, value in values.items() if _scope(entry) == scope}
-    for value in own.values():
+def _check(
+    known: Values, values: Mapping[str, bytes | None], limits: Limits, times: int = 1
+) -> None:
+    """Raises Refused unless the values may come to those that are known, or replace them; `times`
+    as much is allowed together."""
+    for value in values.values():
         if value is not None and len(value) > limits.metadata_value:
             raise _too_large(limits.metadata_value)
-    new = {entry: value for entry, value in own.items() if value is not None}
-    rest = {entry: value for entry, value in known.items() if entry not in own}
+    new = {entry: value for entry, value in values.items() if value is not None}
+    rest = {entry: value for entry, value in known.items() if entry not in values}
     # Whoever has too many, or too much, may still remove and replace.
-    if len(rest) + len(new) > max(limits.metadata_entries, len(known)):
+    if len(rest) + len(new) > max(times * limits.metadata_entries, len(known)):
         raise Refused("METADATA TOOMANY", "Too many annotations")
     before, now, kept = map(_size, (known.values(), new.values(), rest.values()))
-    if kept + now > max(limits.metadata_total, before):
+    total = times * limits.metadata_total
+    if kept + now > max(total, before):
         # What would fit of the largest of them, if the others stay as they are.
-        room = limits.metadata_total - kept - now + max(map(len, new.values()))
+        room = total - kept - now + max(map(len, new.values()))
         raise _too_large(max(room, 0))
 
 
