@@ -8,7 +8,6 @@ from typing import TypeVar
 
 from pymap.imap.annotations import Values, read
 from pymap.imap.session import Session
-from pymap.limits import Limits
 from pymap.wire import search as k
 from pymap.wire.commands import ESearch, Search, Sort, Thread
 from pymap.wire.errors import BadCommand, Refused
@@ -23,7 +22,7 @@ _VALUES = re.compile(r"/(?:private|shared)/filters/values/(.*)", re.DOTALL)
 _Command = TypeVar("_Command", ESearch, Search, Sort, Thread)
 
 
-def check_filter(entry: str, value: bytes | None, limits: Limits) -> None:
+def check_filter(session: Session, entry: str, value: bytes | None) -> None:
     """Refuse what is to be a filter and is no search.   RFC 5466 3.2"""
     found = _VALUES.fullmatch(entry)
     if found is None or value is None:
@@ -31,9 +30,18 @@ def check_filter(entry: str, value: bytes | None, limits: Limits) -> None:
     if not FILTER_NAME.fullmatch(found[1].encode()):
         raise BadCommand("Not the name of a filter")
     try:
-        criteria(value, limits)
+        _criteria(session, value)
     except BadCommand as error:
         raise Refused("CANNOT", f"Not a search: {error}") from error
+
+
+def _criteria(session: Session, value: bytes) -> tuple[k.SearchKey, bool]:
+    """What is kept, read as `criteria` does. Raises BadCommand also for keys that SEARCH would not
+    take from this client."""
+    key, uses_modseq = criteria(value, session.limits)
+    if any(isinstance(leaf, k.Gmail) for leaf in k.leaves(key)):
+        session.require("X-GM-EXT-1")
+    return key, uses_modseq
 
 
 async def with_filters(session: Session, command: _Command) -> _Command:
@@ -42,7 +50,7 @@ async def with_filters(session: Session, command: _Command) -> _Command:
     if not any(isinstance(key, k.Filter) for key in k.leaves(command.key)):
         return command
     session.require("FILTERS")
-    expansion = _Expansion(session.limits, await _known(session))
+    expansion = _Expansion(session, await _known(session))
     key = expansion.expand(command.key)
     return replace(command, key=key, uses_modseq=command.uses_modseq or expansion.uses_modseq)
 
@@ -64,8 +72,9 @@ async def _known(session: Session) -> Values:
 class _Expansion:
     """One search, which is with its filters as large and as deep as one without may be."""
 
-    def __init__(self, limits: Limits, known: Values) -> None:
-        self._limits = limits
+    def __init__(self, session: Session, known: Values) -> None:
+        self._session = session
+        self._limits = session.limits
         self._known = known
         self._read: dict[str, k.SearchKey] = {}  # each once, however often it is named
         self._keys = 0
@@ -101,7 +110,7 @@ class _Expansion:
             raise _undefined(name)
         if folded not in self._read:
             try:
-                key, uses_modseq = criteria(value, self._limits)
+                key, uses_modseq = _criteria(self._session, value)
             except BadCommand as error:  # the server has changed since it was kept
                 raise _undefined(name) from error
             self._read[folded] = key

@@ -98,7 +98,7 @@ async def set_metadata(session: Session, command: SetMetadata) -> Done:
     if ADMIN in values:
         raise Refused("NOPERM", "The administrator says that")  # RFC 5464 3.2.1.1: read-only
     for entry, value in values.items():
-        check_filter(entry, value, limits)
+        check_filter(session, entry, value)
     private, shared = _of_server(session)
     of_all = {entry: value for entry, value in values.items() if entry.startswith("/shared/")}
     own = {entry: value for entry, value in values.items() if entry not in of_all}

@@ -15,7 +15,7 @@ from pymap.backend.conformance import WithoutIndex
 from pymap.backend.dict import DictBackend
 from pymap.backend.errors import Unavailable
 from pymap.config import AuthConfig, ExtensionConfig
-from pymap.imap.annotations import copy_all, read, read_both, write
+from pymap.imap.annotations import USERS, copy_all, read, read_both, write
 from pymap.imap.server import serve
 from pymap.limits import Limits
 from pymap.wire.errors import Refused
@@ -110,6 +110,25 @@ async def test_a_private_filter_hides_the_shared_one(address: tuple[str, int]) -
         assert b"* SEARCH 1\r\n" in await bob.ok(b"SEARCH FILTER x")
         await alice.ok(b'SETMETADATA "" (/private/filters/values/x NIL)')
         assert b"* SEARCH 1\r\n" in await alice.ok(b"SEARCH FILTER x")
+
+
+async def test_a_filter_is_what_search_would_take(
+    address: tuple[str, int], backend: DictBackend
+) -> None:
+    """RFC 5466 3.1, 3.2"""
+    change = b'SETMETADATA "" (/private/filters/values/x "X-GM-RAW hello")'
+    async with (
+        serve(backend, extensions=ExtensionConfig(gmail=True)) as server,
+        logged_in(server.addresses[0], b"alice a") as client,
+    ):
+        await client.ok(change)
+        await client.ok(b"SELECT INBOX")
+        assert b"* SEARCH\r\n" in await client.ok(b"SEARCH FILTER x")
+    async with logged_in(address, b"alice a") as client:
+        await client.ok(b"SELECT INBOX")
+        refused = await client.command(b"SEARCH FILTER x")
+        assert b" NO [UNDEFINED-FILTER x]" in refused.tagged
+        assert b" NO [CANNOT]" in (await client.command(change)).tagged
 
 
 async def test_all_or_none_of_what_is_private_and_shared(
@@ -217,6 +236,32 @@ async def test_bounds_are_those_of_one_user(properties: Properties) -> None:
     assert await read(properties, "private", "alice") == {
         "/private/b": b"12345", "/private/c": b"1",
     }  # fmt: skip
+
+
+async def test_many_users_fill_one_mailbox_no_further(properties: Properties) -> None:
+    limits = Limits(metadata_entries=2, metadata_total=10)
+    one, two = {"/private/a": b""}, {"/private/a": b"", "/private/b": b""}
+    for n in range(USERS - 1):
+        await write(properties, two, str(n), limits)
+    await write(properties, one, "alice", limits)
+    await write(properties, one, "bob", limits)
+    for values in (one, {"/shared/a": b""}):
+        with pytest.raises(Refused, match="Too many"):
+            await write(properties, values, "carol", limits)
+    for n in range(USERS - 1):
+        await write(properties, {"/private/a": b"1234567890", "/private/b": None}, str(n), limits)
+    await write(properties, {"/private/a": b"12345"}, "alice", limits)
+    with pytest.raises(Refused) as refused:
+        await write(properties, {"/private/a": b"123456"}, "bob", limits)
+    assert refused.value.code == "METADATA MAXSIZE 5"
+    await write(properties, {"/private/a": b"12345"}, "bob", limits)
+    await write(properties, {"/private/a": b"0987654321"}, "1", limits)
+
+
+async def test_nothing_of_what_is_kept_is_trusted(properties: Properties) -> None:
+    await properties.write({"metadata": b"a" * 5000})
+    await write(properties, {"/private/x": b"1"}, "alice", LIMITS)
+    assert await read(properties, "private", "alice") == {"/private/x": b"1"}
 
 
 async def test_bounds_hold_for_many_at_once(properties: Properties) -> None:
