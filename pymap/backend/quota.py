@@ -15,10 +15,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from weakref import WeakKeyDictionary
 
 from pymap.backend.api import Account, Quota, Usage
-from pymap.backend.errors import OverQuota
+from pymap.backend.errors import Corrupt, OverQuota
 
 __all__ = ["KNOWN_S", "Quotas"]
 
@@ -46,9 +47,10 @@ class Quotas:
     async def _read(self, account: Account) -> Quota:
         quota, all_known = self._default, self._known
         if account.properties is not None:
-            kept = (await account.properties.read()).get(KEY)
-            if kept is not None:
-                quota = _unpacked(kept) or quota
+            # What is damaged limits nothing of its own: mail still comes in.
+            with suppress(Corrupt):  # the store has logged it
+                kept = (await account.properties.read()).get(KEY)
+                quota = quota if kept is None else _unpacked(kept) or quota
         all_known[account] = time.monotonic() + KNOWN_S, quota
         return quota
 
@@ -106,7 +108,10 @@ def _unpacked(octets: bytes) -> Quota | None:
     """None if it is not what `_packed` writes."""
     try:
         pairs = (part.split("=") for part in octets.decode("ascii").split())
-        return Quota(**{name: int(limit) for name, limit in pairs})
+        found = Quota(**{name: int(limit) for name, limit in pairs})
+        if any(limit is not None and limit < 0 for limit in found):
+            raise ValueError
+        return found
     except (ValueError, TypeError):
         log.error("The limits of an account cannot be read: %r", octets[:100])
         return None

@@ -42,7 +42,7 @@ async def setquota(session: Session, command: SetQuota) -> Done:
     """
     session.require("QUOTASET")
     account = _account_of(session, command.root)
-    if session.acting is None and not await session.authenticator.is_master(session.user or ""):
+    if not await session.authenticator.is_master(session.authenticated_as or ""):
         raise NoPermission("Only a master may change a quota")
     asked = dict(command.limits)
     storage = asked.pop("STORAGE", None)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 
 import pytest
 from remote_store import RemoteAccount, RemoteBackend
 
 from pymap.backend import quota as module
-from pymap.backend.api import Account, NewMessage, Quota, Usage, digest
+from pymap.backend.api import Account, NewMessage, Properties, Quota, Usage, digest
 from pymap.backend.dict import DictBackend
-from pymap.backend.errors import OverQuota
+from pymap.backend.errors import Corrupt, OverQuota
 from pymap.backend.quota import Quotas
 from pymap.wire.types import InternalDate
 
@@ -137,10 +137,25 @@ async def test_limits_that_cannot_be_read_are_logged(
     account: Asked, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert account.properties is not None
-    for damaged in (b"octets", b"octets=x", b"kilos=5", b"\xff", b"octets=1=2"):
+    for damaged in (b"octets", b"octets=x", b"octets=-1", b"kilos=5", b"\xff", b"octets=1=2"):
         await account.properties.write({KEY: damaged})
         assert await Quotas(Quota(10)).of(account) == Quota(10)
-    assert len(caplog.records) == 5
+    assert len(caplog.records) == 6
+
+
+async def test_mail_comes_in_where_the_properties_are_damaged(account: Asked) -> None:
+    class Damaged(Properties):
+        async def read(self) -> Mapping[str, bytes]:
+            raise Corrupt
+
+        async def write(self, *_: object) -> bool:
+            raise Corrupt
+
+    account.properties = Damaged()  # type: ignore[misc]
+    quotas = Quotas(Quota(messages=1))
+    await quotas.check(account, [5])
+    with pytest.raises(OverQuota):
+        await quotas.check(account, [5, 5])
 
 
 async def test_a_store_without_properties_has_the_default(account: Asked) -> None:
