@@ -6,7 +6,13 @@ import re
 from collections.abc import Sequence
 
 from pymap.backend.api import DELIMITER, Account, Mailbox, MailboxStatus
-from pymap.backend.errors import BackendError, CannotDo, MailboxExists, MailboxNotFound
+from pymap.backend.errors import (
+    BackendError,
+    CannotDo,
+    MailboxExists,
+    MailboxNotFound,
+    OverQuota,
+)
 from pymap.backend.quota import Quotas
 from pymap.imap.annotations import copy_all
 from pymap.imap.guarded import move, need
@@ -91,8 +97,19 @@ async def create_mailbox(
         uses = tuple(by_folded[use.lower()] for use in special_use)
     except KeyError as error:
         raise Refused("USEATTR", "Unknown special use") from error
-    await quotas.check_mailbox(await owner_of_new(account, name))
+    await _check_room(quotas, account, await owner_of_new(account, name), name)
     return name, await account.create(name, uses)
+
+
+async def _check_room(quotas: Quotas, account: Account, owner: Account, name: str) -> None:
+    """Raises OverQuota, but MailboxExists if it is there: many clients create what they need each
+    time, and look at nothing but that."""
+    try:
+        await quotas.check_mailbox(owner)
+    except OverQuota:
+        if any(info.name == name and info.id is not None for info in await account.mailboxes()):
+            raise MailboxExists from None
+        raise
 
 
 async def delete_mailbox(account: Account, name: str) -> None:
@@ -117,7 +134,7 @@ async def rename_mailbox(
         owner = await owner_of_new(account, new_name)
         if isinstance(account, SharedAccount) and owner is not account.own:
             raise CannotDo("A mailbox stays in its account")
-        await quotas.check_mailbox(owner)
+        await _check_room(quotas, account, owner, new_name)
         return await _rename_inbox(account, new_name)
     if new_name == name:
         raise MailboxExists

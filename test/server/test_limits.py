@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
+from maildir_store import maildir_of
 
 from pymap.backend.dict import DictBackend
 from pymap.imap.server import serve
@@ -126,15 +127,20 @@ async def test_search_depth_of_each_kind(imap_server, connect: Connect) -> None:
         assert b"NO [LIMIT]" in (await client.command(b"SEARCH " + nested)).tagged
 
 
-async def test_mailboxes() -> None:
+@pytest.mark.parametrize("store", ["dict", "maildir"])
+async def test_mailboxes(store: str, tmp_path: Path) -> None:
     """A bound of the store: the backend has its own Limits."""
     limits = Limits(mailboxes=5)
-    async with serve(DictBackend({"demouser": "demopass"}, limits), limits=limits) as server:
+    local = DictBackend({"demouser": "demopass"}, limits)
+    backend = local if store == "dict" else maildir_of(local, tmp_path, limits)
+    async with serve(backend, limits=limits) as server:
         client = await (await Client.connect(server.addresses[0])).login()
         for n in range(4):
             await client.ok(b"CREATE m%d" % n)
         assert b"NO [LIMIT]" in (await client.command(b"CREATE m4")).tagged
         assert b"NO [LIMIT]" in (await client.command(b"RENAME INBOX m4")).tagged
+        for name in (b"m3", b"inbox"):  # there it is, room or not
+            assert b"NO [ALREADYEXISTS]" in (await client.command(b"CREATE " + name)).tagged
         for n in range(5):
             await client.ok(b"SUBSCRIBE m%d" % n)
         assert b"NO [LIMIT]" in (await client.command(b"SUBSCRIBE x")).tagged

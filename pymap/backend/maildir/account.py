@@ -171,7 +171,8 @@ class MaildirAccount(Account):
 
     def _make(self, name: str, special_use: tuple[str, ...]) -> Path:
         path = self._layout.path(name)
-        if len(self._layout.names()) >= self._store.limits.mailboxes:
+        names = self._layout.names()
+        if len(names) >= self._store.limits.mailboxes and name not in names:
             raise LimitReached("Too many mailboxes")
         path = self._layout.make(name)
         if special_use:
