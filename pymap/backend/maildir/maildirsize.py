@@ -42,7 +42,7 @@ log = logging.getLogger("pymap.maildir")
 MOST_OCTETS = 5120  # of the file
 STALE_S = 15 * 60
 TRIES = 3  # of counting while nothing is appended
-HIGHEST = (1 << 63) - 1  # others read a limit as a signed number of 64 bits
+HIGHEST = (1 << 63) - 1  # others read a number as a signed one of 64 bits
 
 _LIMIT = re.compile(r"([0-9]{1,19})([SC])")
 _LINE = re.compile(r" *(-?[0-9]{1,19}) +(-?[0-9]{1,19}) *")
@@ -90,7 +90,7 @@ class MaildirSize:
         found = [_LINE.fullmatch(line) for line in lines]
         held = sum(int(line[1]) for line in found if line)
         messages = sum(int(line[2]) for line in found if line)
-        if not all(found) or held < 0 or messages < 0:
+        if not all(found) or not (0 <= held <= HIGHEST and 0 <= messages <= HIGHEST):
             return None
         return _File(limits, Usage(held, messages), len(lines) > 1, about.st_mtime)
 
@@ -142,7 +142,9 @@ class MaildirSize:
 
     def _append(self, octets: int, messages: int) -> None:
         try:
-            fd = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC)
+            # Without waiting for somebody to read it, should it be a pipe.
+            how = os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            fd = os.open(self.path, how)
             try:
                 os.write(fd, b"%d %d\n" % (octets, messages))
             finally:

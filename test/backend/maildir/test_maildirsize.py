@@ -115,6 +115,7 @@ def test_what_is_believed(layout: Layout, size: MaildirSize, text: str) -> None:
         f"{FIRST}7 2\n-8 -1\n",
         f"{FIRST}7 2\n-7 -3\n",
         f"{FIRST}7 2\n{'1' * 300} 1\n",
+        f"{FIRST}7 2\n{'9' * 19} 1\n",  # nothing is as large
         "1000S\n7 2\n",  # other limits
         "1000S,11C\n7 2\n",
         "\0\0\0\0",
@@ -141,6 +142,8 @@ def test_what_is_no_file_is_not_followed(layout: Layout, size: MaildirSize, tmp_
     size.add([5])
     assert size.usage(QUOTA, again=False) == (0, 0)
     file_of(layout).rmdir()
+    os.mkfifo(file_of(layout))
+    size.add([5])  # waits for no reader
     os.mkfifo(file_of(layout))
     assert size.usage(QUOTA, again=False) == (0, 0)
     assert file_of(layout).is_file()
