@@ -41,6 +41,7 @@ log = logging.getLogger("pymap.maildir")
 
 MOST_OCTETS = 5120  # of the file
 STALE_S = 15 * 60
+AT_ONCE = 10_000  # names of files: 3 ms
 TRIES = 3  # of counting while nothing is appended
 HIGHEST = (1 << 63) - 1  # others read a number as a signed one of 64 bits
 
@@ -179,6 +180,13 @@ def _held_in(mailbox: Path) -> Usage:
 
 
 def _octets_in(path: str, names: list[str]) -> int:
+    """Of many files step by step: while names are taken apart, no other thread runs."""
+    return sum(
+        _octets_of(path, names[start : start + AT_ONCE]) for start in range(0, len(names), AT_ONCE)
+    )
+
+
+def _octets_of(path: str, names: list[str]) -> int:
     """0.3 us for a file whose name says it."""
     told = _SIZE.findall("\n".join(names))
     if len(told) == len(names):

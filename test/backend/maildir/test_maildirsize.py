@@ -50,6 +50,16 @@ def test_all_mailboxes_are_counted_by_name_or_by_file(layout: Layout, size: Mail
     assert [path.name for path in (layout.root / "tmp").iterdir()] == ["5.x"]
 
 
+def test_many_files_are_counted_step_by_step(
+    layout: Layout, size: MaildirSize, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(maildirsize, "AT_ONCE", 3)
+    for n in range(7):
+        deliver(layout.root, f"cur/{n}.x,S={n}:2,")
+    deliver(layout.root, "cur/8.x", 100)
+    assert size.usage(QUOTA, again=False) == (121, 8)
+
+
 def test_an_alias_holds_nothing_of_its_own(layout: Layout, size: MaildirSize) -> None:
     one = layout.make("one")
     deliver(one, "cur/1.x,S=100:2,")
