@@ -409,7 +409,8 @@ class Evaluation:
                         found.append(at)
                         if key is None:
                             self.likeness.setdefault(at, []).append(hit)
-                    await self.pace(16 + len(header) // 64)
+                    work = 16 + len(header) // 64
+                    await self.pace(4 * work if key is None else work)
                 self.progress.done += len(some)
             return found
 
@@ -437,7 +438,8 @@ class Evaluation:
                         found.append(at)
                         if key is None:
                             self.likeness.setdefault(at, []).append(hit)
-                    await self.pace(128 + len(content) // 32)
+                    # Whatever is fuzzy is taken apart into words.
+                    await self.pace(128 + len(content) // (1 if key is None else 32))
                 self.progress.done += len(some)
             return found
 

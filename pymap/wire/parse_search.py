@@ -331,6 +331,7 @@ def _filter(s: Scanner, program: _Program, depth: int) -> k.SearchKey:
     """ "FILTER" SP filter-name, which implies UTF-8.   RFC 5466 3.1, 4"""
     if program.charset not in ("ascii", "utf-8"):
         raise BadCommand("A filter is in UTF-8", f"BADCHARSET ({' '.join(CHARSETS)})")
+    program.is_fuzzy = True  # for all that is known here
     return k.Filter(s.match(FILTER_NAME, "the name of a filter")[0].decode("ascii"))
 
 
