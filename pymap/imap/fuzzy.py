@@ -80,10 +80,13 @@ def _worth(word: str, there: set[str]) -> float:
         return 1
     if len(word) > MAX_WORD or len(word) < 3:
         return 0
-    if any(other.startswith(word) for other in there):
+    # One edit leaves one half of a word as it is, so few have to be looked at more closely.
+    half = (len(word) - 1) // 2
+    first, last = word[:half], word[-half:]
+    close = [other for other in there if other.startswith(first) or other.endswith(last)]
+    if any(other.startswith(word) for other in close):
         return BEGINS
-    lengths = range(len(word) - 1, len(word) + 2)
-    near = len(word) > 3 and any(len(other) in lengths and one_edit(word, other) for other in there)
+    near = len(word) > 3 and any(one_edit(word, other) for other in close)
     return NEARLY if near else 0
 
 

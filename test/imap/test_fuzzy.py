@@ -50,6 +50,16 @@ def test_one_edit(a: str, b: str, near: bool) -> None:
     assert one_edit(a, b) is one_edit(b, a) is near
 
 
+near_words = st.text("ABC", min_size=4, max_size=8)
+
+
+@given(near_words, near_words)
+def test_a_word_is_found_by_any_one_edit(word: str, other: str) -> None:
+    """Whatever is passed over without being compared."""
+    near = other.startswith(word) or one_edit(word, other)
+    assert bool(Needle(word).likeness(other)) is (near or word in other)
+
+
 def test_scores_use_the_whole_range() -> None:
     """1 to 100   RFC 6203 4"""
     assert score([fuzzy.AS_IT_STANDS]) == 100
