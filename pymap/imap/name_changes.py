@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Set
+from functools import lru_cache
 from typing import NamedTuple
 
 from pymap.backend.api import DELIMITER, Listing
 from pymap.wire.commands import Event
 
-__all__ = ["NameChange", "name_changes"]
+__all__ = ["Difference", "NameChange", "difference", "name_changes"]
 
 
 class NameChange(NamedTuple):
@@ -19,12 +20,28 @@ class NameChange(NamedTuple):
     old_name: str | None = None
 
 
+class Difference(NamedTuple):
+    """Mailboxes, by name and id, that are there no more and that have come; and all names of which
+    a listing says something else."""
+
+    lost: frozenset[tuple[str, str]]
+    gained: frozenset[tuple[str, str]]
+    names: frozenset[str]
+
+
+@lru_cache(maxsize=4)  # all sessions of a user go the same step, at about the same time
+def difference(before: Listing, after: Listing) -> Difference:
+    gone, come = before.mailboxes - after.mailboxes, after.mailboxes - before.mailboxes
+    lost = frozenset((i.name, i.id) for i in gone if i.id is not None)
+    gained = frozenset((i.name, i.id) for i in come if i.id is not None)
+    names = {i.name for i in gone | come} | (before.subscriptions ^ after.subscriptions)
+    # Another special use is no event.
+    return Difference(lost - gained, gained - lost, frozenset(names))
+
+
 def name_changes(before: Listing, after: Listing, own: Set[str]) -> list[NameChange]:
     """What a client is told; nothing of what its own command has done to the names `own`."""
-    lost = {(i.name, i.id) for i in before.mailboxes - after.mailboxes if i.id is not None}
-    gained = {(i.name, i.id) for i in after.mailboxes - before.mailboxes if i.id is not None}
-    # Another special use is no event.
-    lost, gained = lost - gained, gained - lost
+    lost, gained, _ = difference(before, after)
     by_id = {mailbox_id: name for name, mailbox_id in lost}
     renamed = {name: by_id[mailbox_id] for name, mailbox_id in gained if mailbox_id in by_id}
     old_names = set(renamed.values())

@@ -17,10 +17,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from pymap.backend.api import Listing, MailboxStatus
+from pymap.backend.api import Listing, MailboxInfo, MailboxStatus
 from pymap.backend.errors import BackendError, MailboxGone, MailboxNotFound
 from pymap.backend.opened import OpenMailbox
 from pymap.backend.rights import ALL_RIGHTS, NO_RIGHTS, Rights
@@ -29,7 +30,7 @@ from pymap.imap.fetch import send_new
 from pymap.imap.guarded import bare
 from pymap.imap.interests import Interests, Selected
 from pymap.imap.list import Tree
-from pymap.imap.name_changes import name_changes
+from pymap.imap.name_changes import difference, name_changes
 from pymap.imap.referrals import is_remote
 from pymap.imap.session import Disconnect
 from pymap.imap.sharing import LOOK_S, OTHERS, SharedAccount
@@ -48,9 +49,21 @@ log = logging.getLogger("pymap.session")
 
 RETRY_S = 1.0
 BREATH = 50  # mailboxes looked at until others get their turn
+NOTES = 1000  # annotations that are kept for a client that cannot be told yet
 OVERFLOW = "NOTIFICATIONOVERFLOW"
+SERVER = ""  # stands for the id of a mailbox
 _ANNOTATIONS = (Event.MAILBOX_METADATA_CHANGE, Event.SERVER_METADATA_CHANGE)
 EMPTY = MailboxStatus(0, 0, 0, 0, 0, 0, uid_next=1, modseq=0)
+
+
+@lru_cache(maxsize=4)  # all sessions of a user look at the same, at about the same time
+def _tree(listing: Listing) -> Tree:
+    return Tree(listing.mailboxes, listing.subscriptions)
+
+
+@lru_cache(maxsize=4)
+def _by_id(listing: Listing) -> dict[str, MailboxInfo]:
+    return {info.id: info for info in listing.mailboxes if info.id is not None}
 
 
 class _Followed:
@@ -92,7 +105,7 @@ class Notified:
         self._listing = Listing(frozenset(), frozenset())
         self._followed: dict[str, _Followed] = {}
         self._denied: set[str] = set()  # may be listed, but not read
-        self._notes: dict[str | None, dict[str, None]] = {}  # entries that changed, by mailbox id
+        self._notes: dict[tuple[str, str], None] = {}  # ids of mailboxes, and entries that changed
         self._incomplete = False  # some mailbox could not be opened
         self._view: MailboxView | None = None  # whose mailbox is listened to
         self._retry: asyncio.TimerHandle | None = None
@@ -120,7 +133,7 @@ class Notified:
         self._account, self._listing = account, account.listing
         if any(map(self.interests.any, _ANNOTATIONS)):
             self.session.watched_accounts.annotation_listeners.add(self._annotated)
-        await self._follow(first=True)
+        await self._follow_all(first=True)
         if not tell_status:
             return
         # "for a mailbox other than the currently selected mailbox": RFC 5465 3.1
@@ -193,6 +206,11 @@ class Notified:
                 return
             self._retry.cancel()
         self._retry = loop.call_later(after_s, self._try)
+
+    def _look_again(self, after_s: float = LOOK_S) -> None:
+        """At all mailboxes, whether or not a listing says something else of them."""
+        self._incomplete = True
+        self.try_again(after_s)
 
     def _try(self) -> None:
         self._retry = None
@@ -302,6 +320,8 @@ class Notified:
             self._unfollow(name)
             if "l" in rights:
                 self._deny(name)
+            else:
+                self._look_again()
             return False
         return True
 
@@ -318,8 +338,7 @@ class Notified:
     def _deny(self, name: str) -> None:
         """It can be listed and not be read, which the client is told: RFC 5465 3.1."""
         session = self.session
-        self._incomplete = True
-        self.try_again(LOOK_S)
+        self._look_again()
         if name not in self._denied:
             self._denied.add(name)
             session.send(r.ListResponse(session.shown(name), ("\\NoAccess",), session.delimiter))
@@ -352,12 +371,16 @@ class Notified:
 
     def _annotated(self, change: Annotated) -> None:
         """Private ones are those of the user who has changed them."""
-        if change.by is self.session:
+        account = self._account
+        if change.by is self.session or account is None or len(self._notes) > NOTES:
             return
-        own = change.user == self._user
-        entries = [entry for entry in change.entries if own or entry.startswith("/shared/")]
+        entries, mailbox = change.entries, change.mailbox or SERVER
+        if change.user != self._user:
+            if mailbox != SERVER and mailbox not in _by_id(account.listing):
+                return
+            entries = tuple(entry for entry in entries if entry.startswith("/shared/"))
         if entries:
-            self._notes.setdefault(change.mailbox, {}).update(dict.fromkeys(entries))
+            self._notes.update(dict.fromkeys((mailbox, entry) for entry in entries))
             self.wake()
 
     async def _tell_notes(self) -> None:
@@ -366,21 +389,28 @@ class Notified:
         notes, self._notes = self._notes, {}
         if not notes:
             return
-        session, listing = self.session, self._here()
-        entries = list(notes.pop(None, ()))
-        if entries and self.interests.any(Event.SERVER_METADATA_CHANGE):
-            session.send(r.MetadataChanged("", entries))
-        for info in sorted(i for i in listing.mailboxes if i.id in notes):
-            wanted = self.interests.of(info.name, info.name in listing.subscriptions)
-            if Event.MAILBOX_METADATA_CHANGE in wanted and "r" in await self._rights(info.name):
-                session.send(r.MetadataChanged(session.shown(info.name), list(notes[info.id])))
+        if len(notes) > NOTES:
+            raise Refused(OVERFLOW, "Too many annotations")
+        entries: dict[str, list[str]] = {}
+        for mailbox, entry in notes:
+            entries.setdefault(mailbox, []).append(entry)
+        session, interests, listing = self.session, self.interests, self._here()
+        if SERVER in entries and interests.any(Event.SERVER_METADATA_CHANGE):
+            session.send(r.MetadataChanged("", entries[SERVER]))
+        known = _by_id(listing)
+        for info in sorted(known[mailbox] for mailbox in entries if mailbox in known):
+            wanted = interests.of(info.name, info.name in listing.subscriptions)
+            if Event.MAILBOX_METADATA_CHANGE not in wanted or info.id is None:
+                continue
+            if "r" in await self._rights(info.name):
+                session.send(r.MetadataChanged(session.shown(info.name), entries[info.id]))
 
     # -- names --
 
     async def _tell_names(self, account: WatchedAccount) -> None:
         before, after = self._here(), self._here(account)
         self._listing = account.listing
-        session, tree, listed = self.session, None, set()
+        session, listed = self.session, set()
         subscribed = before.subscriptions | after.subscriptions
         for name, event, old_name in name_changes(before, after, self.own_names):
             wanted = self.interests.of(name, name in subscribed)
@@ -389,12 +419,15 @@ class Notified:
             if event not in wanted or name in listed:
                 continue
             listed.add(name)
-            # All attributes are to be right: RFC 5465 5.5.
-            tree = tree or Tree(after.mailboxes, after.subscriptions)
             old = None if old_name is None else session.shown(old_name)
             shown, delimiter = session.shown(name), session.delimiter
-            session.send(r.ListResponse(shown, tree.attributes(name), delimiter, old_name=old))
-        await self._follow()
+            # All attributes are to be right: RFC 5465 5.5.
+            attributes = _tree(after).attributes(name)
+            session.send(r.ListResponse(shown, attributes, delimiter, old_name=old))
+        if self._incomplete:
+            await self._follow_all()
+        else:
+            await self._follow(difference(before, after).names)
 
     def _here(self, account: WatchedAccount | None = None) -> Listing:
         """The names that were told last, or those of an account; nothing is told of what is on
@@ -408,26 +441,38 @@ class Notified:
             frozenset(name for name in listing.subscriptions if not is_remote(extensions, name)),
         )
 
-    async def _follow(self, first: bool = False) -> None:
-        """Listen to the mailboxes that are meant now. Raises Refused if they are too many."""
-        listing, followed = self._here(), self._followed
-        wanted: dict[str, frozenset[Event]] = {}
-        ids: dict[str, str] = {}
-        for info in listing.mailboxes:
-            events = self.interests.of(info.name, info.name in listing.subscriptions)
-            if info.id is not None and Event.MESSAGE_NEW in events:
-                wanted[info.name], ids[info.name] = events, info.id
-        if len(wanted) > self.session.limits.notify_mailboxes:
-            raise Refused(OVERFLOW, "Too many mailboxes")
+    async def _follow_all(self, first: bool = False) -> None:
         self._incomplete = False
-        moved = {it.id: it for name, it in followed.items() if name not in wanted}
-        for at, name in enumerate(sorted(wanted), 1):
+        names = {info.name for info in self._here().mailboxes}
+        await self._follow(names.union(self._followed), first)
+
+    async def _follow(self, names: Iterable[str], first: bool = False) -> None:
+        """Listen to those of these mailboxes that are meant now, and no more to the others. Raises
+        Refused if they are too many."""
+        if not self.interests.any(Event.MESSAGE_NEW):
+            return
+        listing, followed = self._here(), self._followed
+        infos = _tree(listing).infos
+        wanted: dict[str, tuple[str, frozenset[Event]]] = {}
+        leaving = []
+        for name in sorted(names):
+            info = infos.get(name)
+            events = self.interests.of(name, name in listing.subscriptions)
+            if info is not None and info.id is not None and Event.MESSAGE_NEW in events:
+                wanted[name] = info.id, events
+            elif name in followed:
+                leaving.append(name)
+        coming = len(wanted.keys() - followed.keys())
+        if len(followed) - len(leaving) + coming > self.session.limits.notify_mailboxes:
+            raise Refused(OVERFLOW, "Too many mailboxes")
+        moved = {followed[name].id: followed[name] for name in leaving}
+        for at, (name, (mailbox_id, events)) in enumerate(wanted.items(), 1):
             known = followed.get(name)
-            if known is None or known.id != ids[name]:
+            if known is None or known.id != mailbox_id:
                 was_there = known is not None
                 if was_there:
                     self._unfollow(name)
-                known = moved.pop(ids[name], None)
+                known = moved.pop(mailbox_id, None)
                 if known is not None:
                     del followed[known.name]
                     known.name = name
@@ -437,9 +482,10 @@ class Notified:
                     if at % BREATH == 0:
                         await self.session.peer.breathe()
             if known is not None:
-                known.events = wanted[name]
-        for name in followed.keys() - wanted.keys():
-            self._unfollow(name)
+                known.events = events
+        for name in leaving:
+            if name in followed:
+                self._unfollow(name)
 
     def _unfollow(self, name: str) -> None:
         followed = self._followed.pop(name)
@@ -463,13 +509,13 @@ class Notified:
             followed.opened.listen(followed.changed)
             now = await mailbox.status()
         except (MailboxNotFound, MailboxGone):
-            return self._followed.get(name)  # the next listing tells
+            self._look_again()  # unless the next listing tells of it first
+            return self._followed.get(name)
         except BackendError as error:
             log.debug("%s: not followed: %s", session.peer.name, error)
             if name in self._followed:
                 self._unfollow(name)
-            self._incomplete = True
-            self.try_again()
+            self._look_again(RETRY_S)
             return None
         if first or name in self.own_names:
             followed.told = now

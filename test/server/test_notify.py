@@ -13,12 +13,14 @@ from contextlib import asynccontextmanager
 import pytest
 from remote_store import RemoteAccount, RemoteBackend, RemoteMailbox
 
-from pymap.backend.api import MailboxStatus
+from pymap.backend.api import MailboxStatus, User
 from pymap.backend.dict import DictBackend
 from pymap.backend.errors import Unavailable
+from pymap.imap.interests import Interests
 from pymap.imap.server import Client as ServerClient
 from pymap.imap.server import Server, serve
 from pymap.limits import Limits
+from pymap.wire.commands import Event
 
 from .client import Client, becomes
 from .conftest import Connect, Spawn, alone
@@ -350,3 +352,63 @@ async def test_news_over_a_compressed_connection(imap_server, connect: Connect) 
     await until(b"n OK")
     await writer.append(MESSAGE)
     await until(b"* 1 EXISTS\r\n")
+
+
+async def test_a_change_of_one_name_is_no_look_at_all_others(
+    imap_server, connect: Connect, monkeypatch
+) -> None:
+    server = await imap_server()
+    account = server.backend.account_of("demouser")
+    for n in range(500):
+        await account.create(f"box{n}")
+    clients = [await listening(server, connect) for _ in range(5)]
+    writer = await (await connect(server)).login()
+    looks = 0
+    real = Interests.of
+
+    def counted(self: Interests, name: str, subscribed: bool) -> frozenset[Event]:
+        nonlocal looks
+        looks += 1
+        return real(self, name, subscribed)
+
+    monkeypatch.setattr(Interests, "of", counted)
+    await writer.ok(b"CREATE new")
+    await writer.append(MESSAGE, b"new")
+    await writer.ok(b"RENAME new newer")
+    for client in clients:
+        while b"STATUS new" not in await client.line():
+            pass
+        await client.ok(b"NOOP")
+    assert looks <= 5 * 10
+
+
+async def test_annotations_are_not_heaped_up_for_who_cannot_be_told(
+    imap_server, connect: Connect
+) -> None:
+    server = await imap_server()
+    writer = await (await connect(server)).login()
+    await writer.ok(b"CREATE mine")
+    listener = await (await connect(server)).login()
+    await listener.ok(b"NOTIFY SET (PERSONAL (MailboxMetadataChange))")
+    stranger = await connect(server)
+    server.backend.users.add(User("other", "pass"))
+    await stranger.ok(b"LOGIN other pass")
+    await stranger.ok(b"NOTIFY SET (PERSONAL (MailboxMetadataChange))")
+    watching = [client for client in server.clients if client.session.notified is not None]
+    first, second = sorted(watching, key=lambda client: client.id)
+    ours, theirs = first.session.notified, second.session.notified
+    assert ours is not None
+    assert theirs is not None
+    listener.send(b"n NO")
+    assert await becomes(lambda: not first.connection.framer.between)
+    for n in range(300):
+        entries = b" ".join(b"/shared/e%d-%d NIL" % (n, m) for m in range(10))
+        await writer.ok(b"SETMETADATA mine (", entries, b")")
+    assert len(ours._notes) <= 1100
+    assert not theirs._notes
+    listener.send(b"OP\r\n")
+    answer = await listener.until(b"n")
+    # RFC 5465 5.8
+    assert any(line.startswith(b"* OK [NOTIFICATIONOVERFLOW] ") for line in answer.untagged)
+    await writer.ok(b'SETMETADATA mine (/shared/comment "x")')
+    assert await listener.ok(b"NOOP") == []
